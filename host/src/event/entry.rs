@@ -1,0 +1,126 @@
+//! An event, and an event with its place in the log.
+
+use std::sync::OnceLock;
+
+use serde::{Serialize, Serializer, ser::SerializeStruct};
+
+use super::{
+    Data, EventId, EventPriority, EventType, Message, PluginName, ProjectId, SessionId, Subject,
+    Timestamp,
+};
+
+/// A place in the log: gap-free, from 1, in the order of commits.
+pub type Seq = u64;
+
+/// The longest chain of reactions. What a reaction emits to an event of this many hops is refused.
+pub const MAX_HOPS: u8 = 16;
+
+/// One event with all of its eight fields. Serialises to the JSON that NATS carries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Event {
+    /// Unique identifier.
+    pub id: EventId,
+    /// What happened.
+    pub event_type: EventType,
+    /// How much attention it wants.
+    pub priority: EventPriority,
+    /// The session it is about.
+    pub session_id: SessionId,
+    /// The project that owns it.
+    pub project_id: ProjectId,
+    /// When it happened.
+    pub timestamp: Timestamp,
+    /// For people.
+    pub message: Message,
+    /// Structured payload.
+    pub data: Data,
+}
+
+impl Event {
+    /// Where it is published.
+    pub fn subject(&self) -> Subject {
+        Subject::of(&self.event_type, &self.project_id, &self.data)
+    }
+}
+
+/// Why an event exists: `plugin` reacted to `event_id`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cause {
+    /// The event that was reacted to.
+    pub event_id: EventId,
+    /// Who reacted.
+    pub plugin: PluginName,
+}
+
+/// Why an event is hidden.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dropped {
+    /// The plugin that dropped it.
+    pub by: PluginName,
+    /// The plugin's words, at most 1 024 bytes.
+    pub reason: String,
+}
+
+/// A committed event and its envelope, which the host alone sets. Serialises to the JSON of API
+/// answers: the eight fields and the envelope.
+#[derive(Debug)]
+pub struct LogEntry {
+    /// Its place in the log.
+    pub seq: Seq,
+    /// The event, as the plugins left it.
+    pub event: Event,
+    /// Where it is published.
+    pub subject: Subject,
+    /// Set when a reaction emitted it.
+    pub caused_by: Option<Cause>,
+    /// Reactions between this event and one that came from outside.
+    pub hops: u8,
+    /// Set when a filter hid it.
+    pub dropped: Option<Dropped>,
+    /// When the host committed it.
+    pub committed_at: Timestamp,
+    json: OnceLock<Box<str>>,
+}
+
+impl LogEntry {
+    /// Puts an event into its envelope.
+    pub fn new(
+        seq: Seq,
+        event: Event,
+        subject: Subject,
+        caused_by: Option<Cause>,
+        hops: u8,
+        dropped: Option<Dropped>,
+        committed_at: Timestamp,
+    ) -> Self {
+        Self { seq, event, subject, caused_by, hops, dropped, committed_at, json: OnceLock::new() }
+    }
+
+    /// The JSON of API answers, on one line; made once and shared by all who send it.
+    pub fn json(&self) -> &str {
+        // Neither a map with odd keys nor a failing writer is involved, so this cannot fail.
+        self.json.get_or_init(|| serde_json::to_string(self).unwrap_or_default().into())
+    }
+}
+
+impl Serialize for LogEntry {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let event = &self.event;
+        let mut object = to.serialize_struct("LogEntry", 14)?;
+        object.serialize_field("id", &event.id)?;
+        object.serialize_field("event_type", &event.event_type)?;
+        object.serialize_field("priority", &event.priority)?;
+        object.serialize_field("session_id", &event.session_id)?;
+        object.serialize_field("project_id", &event.project_id)?;
+        object.serialize_field("timestamp", &event.timestamp)?;
+        object.serialize_field("message", &event.message)?;
+        object.serialize_field("data", &event.data)?;
+        object.serialize_field("seq", &self.seq)?;
+        object.serialize_field("caused_by", &self.caused_by)?;
+        object.serialize_field("hops", &self.hops)?;
+        object.serialize_field("dropped_by", &self.dropped.as_ref().map(|d| &d.by))?;
+        object.serialize_field("drop_reason", &self.dropped.as_ref().map(|d| &d.reason))?;
+        object.serialize_field("committed_at", &self.committed_at)?;
+        object.end()
+    }
+}

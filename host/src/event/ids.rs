@@ -1,0 +1,131 @@
+//! Names that events carry. Each is a bounded string of a fixed alphabet, so none can break out of
+//! a subject, a header, a log line or a file name.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::error::{Reason, excerpt};
+
+/// The unique identifier of an event: a UUID, 36 characters, lower case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct EventId(Uuid);
+
+impl EventId {
+    /// A new UUIDv7, which sorts by the time of its making.
+    pub fn mint() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    /// The id of the `index`th event that `plugin` emits in reaction to `cause`. The same three
+    /// always give the same id, so a reaction that runs again emits nothing new.
+    pub fn of_reaction(cause: EventId, plugin: &PluginName, index: usize) -> Self {
+        Self(Uuid::new_v5(&cause.0, format!("{plugin}/{index}").as_bytes()))
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+impl FromStr for EventId {
+    type Err = Reason;
+
+    fn from_str(text: &str) -> Result<Self, Reason> {
+        // `Uuid` also reads braces, URNs and plain hex; an id has one spelling only.
+        if text.len() != 36 {
+            return Err(Reason::Format {
+                expected: "a UUID of 36 characters",
+                detail: format!("found {:?}", excerpt(text)),
+            });
+        }
+        Uuid::try_parse(text).map(Self).map_err(|e| Reason::Format {
+            expected: "a UUID of 36 characters",
+            detail: e.to_string(),
+        })
+    }
+}
+
+/// `[A-Za-z0-9_-]`: what a token of a subject may hold.
+pub(super) const TOKEN: &str = "[A-Za-z0-9_-]";
+
+pub(super) const fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
+}
+
+/// Checks `text` against a byte class and a length.
+pub(super) fn check(
+    text: &str,
+    limit: usize,
+    allowed: &'static str,
+    is_allowed: fn(u8) -> bool,
+) -> Result<(), Reason> {
+    if text.is_empty() {
+        return Err(Reason::Empty);
+    }
+    if let Some(found) = text.chars().find(|c| !c.is_ascii() || !is_allowed(*c as u8)) {
+        return Err(Reason::BadCharacter { found, allowed });
+    }
+    if text.len() > limit {
+        return Err(Reason::TooLong { limit, found: text.len(), unit: "characters" });
+    }
+    Ok(())
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $limit:literal, $allowed:expr, $is_allowed:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+        #[serde(transparent)]
+        pub struct $name(Box<str>);
+
+        impl $name {
+            /// The longest allowed, in characters.
+            pub const MAX: usize = $limit;
+
+            /// The name itself.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Reason;
+
+            fn from_str(text: &str) -> Result<Self, Reason> {
+                check(text, $limit, $allowed, $is_allowed)?;
+                Ok(Self(text.into()))
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str>>::deserialize(from)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+name! {
+    /// The session an event is about: 1 to 128 characters of `[A-Za-z0-9_.:-]`.
+    SessionId, 128, "[A-Za-z0-9_.:-]", |b| is_token_byte(b) || matches!(b, b'.' | b':')
+}
+name! {
+    /// The project that owns an event; a subject token of 1 to 64 characters of `[A-Za-z0-9_-]`.
+    ProjectId, 64, TOKEN, is_token_byte
+}
+name! {
+    /// A plugin's name, the stem of its file; 1 to 64 characters of `[A-Za-z0-9_-]`.
+    PluginName, 64, TOKEN, is_token_byte
+}

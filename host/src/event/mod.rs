@@ -1,0 +1,32 @@
+//! What an event is: types, ids, priority, subjects, patterns, and the JSON that carries them.
+//!
+//! Every type here is parsed once, at the edge, and cannot be wrong afterwards: a [`ProjectId`] is
+//! a subject token, [`Data`] is valid JSON within its bounds, a [`Subject`] holds no wildcard. The
+//! rooms behind this one therefore never check again.
+//!
+//! Knows nobody: no database, no network, no plugin.
+
+mod data;
+mod draft;
+mod entry;
+mod error;
+mod ids;
+mod kind;
+mod pattern;
+mod priority;
+mod subject;
+mod text;
+
+pub use data::{Data, MAX_DATA_BYTES, MAX_DATA_DEPTH};
+pub use draft::{Digest, Draft};
+pub use entry::{Cause, Dropped, Event, LogEntry, MAX_HOPS, Seq};
+pub use error::{EventError, Reason};
+pub use ids::{EventId, PluginName, ProjectId, SessionId};
+pub use kind::{Category, EventType};
+pub use pattern::{PatternError, SubjectPattern};
+pub use priority::EventPriority;
+pub use subject::{ROOT, Subject};
+pub use text::{MAX_MESSAGE_BYTES, Message, Timestamp};
+
+#[cfg(test)]
+mod tests;

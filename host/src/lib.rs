@@ -1,0 +1,3 @@
+#![cfg_attr(test, allow(missing_docs))]
+//! Ennio: a WebAssembly-pluggable event host.
+pub mod event;
