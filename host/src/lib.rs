@@ -1,3 +1,5 @@
-#![cfg_attr(test, allow(missing_docs))]
 //! Ennio: a WebAssembly-pluggable event host.
+#![cfg_attr(test, allow(missing_docs))]
+pub mod bus;
 pub mod event;
+pub mod store;

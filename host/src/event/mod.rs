@@ -14,6 +14,7 @@ mod ids;
 mod kind;
 mod pattern;
 mod priority;
+mod selection;
 mod subject;
 mod text;
 
@@ -25,6 +26,7 @@ pub use ids::{EventId, PluginName, ProjectId, SessionId};
 pub use kind::{Category, EventType};
 pub use pattern::{PatternError, SubjectPattern};
 pub use priority::EventPriority;
+pub use selection::Selection;
 pub use subject::{ROOT, Subject};
 pub use text::{MAX_MESSAGE_BYTES, Message, Timestamp};
 

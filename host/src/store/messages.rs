@@ -1,0 +1,87 @@
+//! What the rest of the host says to the writer thread.
+
+use std::sync::Arc;
+
+use crate::event::{Cause, Digest, Dropped, Event, EventId, LogEntry, PluginName, Seq, Subject};
+
+use super::StoreError;
+
+/// An event on its way into the log: all of its envelope but what the commit decides.
+#[derive(Debug)]
+pub struct NewEntry {
+    /// The event, as the plugins left it.
+    pub event: Event,
+    /// Where it is published.
+    pub subject: Subject,
+    /// Of the content as it was sent.
+    pub digest: Digest,
+    /// Set when a reaction emits it.
+    pub caused_by: Option<Cause>,
+    /// Reactions between this event and one that came from outside.
+    pub hops: u8,
+    /// Set when a filter hides it.
+    pub dropped: Option<Dropped>,
+    /// What enrichers changed, in their order.
+    pub changes: Vec<Change>,
+}
+
+/// What one enricher changed in one event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Who changed it.
+    pub plugin: PluginName,
+    /// SHA-256 of the component, hexadecimal.
+    pub version: Arc<str>,
+    /// JSON: the changed members of priority, message and data.
+    pub patch: String,
+}
+
+/// Something that becomes true together with a batch.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// A sink has done everything up to and with `seq`. A cursor never moves back.
+    MoveCursor {
+        /// The sink.
+        name: String,
+        /// The last event that is done.
+        seq: Seq,
+    },
+    /// A plugin gave up on an event.
+    DeadLetter(DeadLetter),
+}
+
+/// What a plugin could not do.
+#[derive(Debug, Clone)]
+pub struct DeadLetter {
+    /// The plugin.
+    pub plugin: PluginName,
+    /// The event's place in the log.
+    pub event_seq: Seq,
+    /// The event.
+    pub event_id: EventId,
+    /// The last reason.
+    pub reason: String,
+    /// How often it was tried.
+    pub attempts: u32,
+}
+
+/// What is called with the outcome of a batch, on the writer's thread: it must not block.
+pub type OnCommit = Box<dyn FnOnce(Result<Vec<Arc<LogEntry>>, StoreError>) + Send>;
+
+/// Entries and effects that are committed together or not at all.
+pub struct Batch {
+    /// Appended in this order.
+    pub entries: Vec<NewEntry>,
+    /// Applied after the entries.
+    pub effects: Vec<Effect>,
+    /// Told after the commit is on disk.
+    pub done: OnCommit,
+}
+
+/// The writer's inbox.
+pub(super) enum Command {
+    /// Append, then tell.
+    Commit(Batch),
+    /// Finish what came before, move everything into the main file, and end.
+    Close,
+}

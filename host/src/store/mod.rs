@@ -1,0 +1,163 @@
+//! The log: one SQLite file that holds every accepted event, in order.
+//!
+//! **Format.** `events` is append-only by `seq`; `changes` says what enrichers did; `cursors` says
+//! how far each sink has come; `dead_letters` is what plugins gave up on. `events_rfc3339` is the
+//! same log with times that people read. The schema is versioned (`migrations/`), a file of a
+//! later version or of somebody else is refused, and a lock file beside it keeps a second host
+//! away. Any number of other processes may read.
+//!
+//! **Who writes.** One thread (`writer.rs`) holds the only writing connection and runs every
+//! checkpoint. **Who reads.** Everybody else, through a small pool (`reader.rs`), each read within
+//! five seconds.
+//!
+//! **Invariants.** A batch is answered after `COMMIT` returned in WAL mode with
+//! `synchronous=FULL`: it survives a kill and a power cut. `seq` has no gaps. Entries and effects
+//! of one batch are stored together or not at all.
+//!
+//! **Recovery.** SQLite's own: on opening, committed frames of the WAL are replayed, torn ones
+//! ignored. Nothing else is needed.
+//!
+//! Knows `event`. May not know who commits or who listens.
+
+mod error;
+mod index;
+mod messages;
+mod query;
+mod reader;
+mod row;
+mod schema;
+mod writer;
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::Mutex,
+    thread::JoinHandle,
+};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub use error::{OpenError, StoreError};
+pub use messages::{Batch, Change, DeadLetter, Effect, NewEntry, OnCommit};
+pub use query::{MAX_PAGE, Order, Page, Query};
+pub use reader::{Known, Reader};
+pub use writer::Observer;
+
+use crate::event::Seq;
+use messages::Command;
+
+/// Batches that may wait for the writer. With the group commit behind it, more would only hide
+/// that the disk is slower than the senders.
+const INBOX: usize = 16;
+
+/// The open log.
+pub struct Store {
+    path: PathBuf,
+    reader: Reader,
+    inbox: mpsc::Sender<Command>,
+    failure: watch::Receiver<Option<String>>,
+    head: Seq,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    _lock: File,
+}
+
+impl Store {
+    /// Opens or creates the database at `path` and starts its writer.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the file is not an Ennio log of a known version, is in use by another
+    /// host, or cannot be opened.
+    pub fn open(path: &Path, observer: impl Observer + 'static) -> Result<Self, OpenError> {
+        let opened = schema::open(path)?;
+        let head: i64 = opened
+            .connection
+            .query_row("SELECT coalesce(max(seq), 0) FROM events", [], |row| row.get(0))
+            .map_err(|source| OpenError::Sqlite { path: path.into(), source })?;
+        let head = head as Seq;
+        let (inbox, commands) = mpsc::channel(INBOX);
+        let (failure_sender, failure) = watch::channel(None);
+        let writer = writer::Writer {
+            connection: opened.connection,
+            path: path.into(),
+            inbox: commands,
+            observer: Box::new(observer),
+            next_seq: head + 1,
+            failure: failure_sender,
+        };
+        let thread = std::thread::Builder::new()
+            .name("ennio-writer".into())
+            .spawn(move || writer.run())
+            .map_err(|source| OpenError::File { path: path.into(), source })?;
+        Ok(Self {
+            path: path.into(),
+            reader: Reader::new(path.into()),
+            inbox,
+            failure,
+            head,
+            thread: Mutex::new(Some(thread)),
+            _lock: opened.lock,
+        })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads the committed log.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// The last place in the log when it was opened; 0 for an empty log.
+    pub fn head_at_open(&self) -> Seq {
+        self.head
+    }
+
+    /// Hands a batch to the writer; waits while its inbox is full. `batch.done` hears the outcome.
+    pub async fn submit(&self, batch: Batch) {
+        if let Err(mpsc::error::SendError(Command::Commit(batch))) =
+            self.inbox.send(Command::Commit(batch)).await
+        {
+            (batch.done)(Err(StoreError::Closed));
+        }
+    }
+
+    /// Commits effects alone, and waits for the disk.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they are not committed.
+    pub async fn apply(&self, effects: Vec<Effect>) -> Result<(), StoreError> {
+        let (answer, outcome) = oneshot::channel();
+        // Who asked may have gone; the effects are committed all the same.
+        let done: OnCommit = Box::new(move |result| drop(answer.send(result.map(drop))));
+        self.submit(Batch { entries: Vec::new(), effects, done }).await;
+        outcome.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Returns with the reason once the file has failed and the store takes no more.
+    pub async fn failed(&self) -> String {
+        let mut failure = self.failure.clone();
+        match failure.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            // The writer ended in order.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Commits what is in the inbox, moves the WAL into the main file, and ends the writer. What is
+    /// submitted later is answered with [`StoreError::Closed`].
+    pub async fn close(&self) {
+        let _ = self.inbox.send(Command::Close).await;
+        let thread = self.thread.lock().ok().and_then(|mut thread| thread.take());
+        if let Some(thread) = thread {
+            let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+            if !matches!(joined, Ok(Ok(()))) {
+                tracing::error!("the writer thread panicked");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,194 @@
+//! A pool of read-only connections. Each read runs on a blocking thread, within a time budget, so
+//! that no reader holds the WAL back for long.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use rusqlite::{Connection, OptionalExtension};
+use tokio::sync::Semaphore;
+
+use crate::event::{Digest, EventId, LogEntry, Seq};
+
+use super::{
+    Change, DeadLetter, StoreError,
+    query::{self, Page, Query},
+    row, schema,
+};
+
+/// Readers at work at once. Two cores and a disk gain nothing from more.
+const CONNECTIONS: usize = 4;
+
+/// One read's budget. A longer one would keep the WAL from starting anew.
+const BUDGET: Duration = Duration::from_secs(5);
+
+/// Instructions of SQLite's machine between two looks at the clock.
+const CLOCK_EVERY: i32 = 20_000;
+
+/// Reads the committed log. Cheap to clone.
+#[derive(Clone)]
+pub struct Reader {
+    pool: Arc<Pool>,
+}
+
+struct Pool {
+    path: PathBuf,
+    permits: Semaphore,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Reader {
+    pub(super) fn new(path: PathBuf) -> Self {
+        let permits = Semaphore::new(CONNECTIONS);
+        Self { pool: Arc::new(Pool { path, permits, idle: Mutex::default() }) }
+    }
+
+    /// A page of at most `limit` events; any `limit` is cut to [`query::MAX_PAGE`].
+    ///
+    /// # Errors
+    /// [`StoreError::TooSlow`] after five seconds; [`StoreError::Read`] when SQLite fails.
+    pub async fn page(&self, query: Query, limit: usize) -> Result<Page, StoreError> {
+        self.run(move |db| query::page(db, &query, limit.clamp(1, query::MAX_PAGE))).await
+    }
+
+    /// The event of this id.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`] when SQLite fails.
+    pub async fn by_id(&self, id: EventId) -> Result<Option<LogEntry>, StoreError> {
+        self.run(move |db| {
+            let sql = format!("SELECT {} FROM events WHERE id = ?1", row::COLUMNS);
+            db.prepare_cached(&sql)?.query_row([id.to_string()], row::read).optional()
+        })
+        .await
+    }
+
+    /// Where each of these ids stands in the log and what its sender said; `None` for an id that
+    /// is not in the log. In the order of `ids`.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`] when SQLite fails.
+    pub async fn known(&self, ids: Vec<EventId>) -> Result<Vec<Option<Known>>, StoreError> {
+        self.run(move |db| {
+            let mut find = db.prepare_cached(
+                "SELECT seq, digest, dropped_by IS NOT NULL FROM events WHERE id = ?1",
+            )?;
+            let mut read = |id: &EventId| {
+                find.query_row([id.to_string()], |row| {
+                    Ok(Known {
+                        seq: row.get::<_, i64>(0)? as Seq,
+                        digest: Digest(row.get(1)?),
+                        dropped: row.get(2)?,
+                    })
+                })
+                .optional()
+            };
+            ids.iter().map(&mut read).collect()
+        })
+        .await
+    }
+
+    /// What enrichers changed in one event, in their order.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`] when SQLite fails.
+    pub async fn changes(&self, seq: Seq) -> Result<Vec<Change>, StoreError> {
+        self.run(move |db| {
+            let sql = "SELECT plugin, version, patch FROM changes WHERE seq = ?1 ORDER BY position";
+            let mut find = db.prepare_cached(sql)?;
+            let rows = find.query_map([seq as i64], |row| {
+                Ok(Change {
+                    plugin: row::parsed(row, 0)?,
+                    version: row.get::<_, String>(1)?.into(),
+                    patch: row.get(2)?,
+                })
+            })?;
+            rows.collect()
+        })
+        .await
+    }
+
+    /// How far a sink has come; `None` for one that never moved.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`] when SQLite fails.
+    pub async fn cursor(&self, name: &str) -> Result<Option<Seq>, StoreError> {
+        let name = name.to_owned();
+        self.run(move |db| {
+            let mut find = db.prepare_cached("SELECT seq FROM cursors WHERE name = ?1")?;
+            find.query_row([name], |row| row.get::<_, i64>(0).map(|seq| seq as Seq)).optional()
+        })
+        .await
+    }
+
+    /// What plugins gave up on, oldest first, at most 500.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`] when SQLite fails.
+    pub async fn dead_letters(&self) -> Result<Vec<DeadLetter>, StoreError> {
+        self.run(move |db| {
+            let mut find = db.prepare_cached(
+                "SELECT plugin, event_seq, event_id, reason, attempts FROM dead_letters \
+                 ORDER BY id LIMIT 500",
+            )?;
+            let rows = find.query_map([], |row| {
+                Ok(DeadLetter {
+                    plugin: row::parsed(row, 0)?,
+                    event_seq: row.get::<_, i64>(1)? as Seq,
+                    event_id: row::parsed(row, 2)?,
+                    reason: row.get(3)?,
+                    attempts: row.get(4)?,
+                })
+            })?;
+            rows.collect()
+        })
+        .await
+    }
+
+    async fn run<T, F>(&self, read: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let _permit = self.pool.permits.acquire().await.map_err(|_| StoreError::Closed)?;
+        let pool = Arc::clone(&self.pool);
+        let read = tokio::task::spawn_blocking(move || {
+            let connection = match pool.idle().pop() {
+                Some(connection) => connection,
+                None => schema::open_reader(&pool.path)?,
+            };
+            let end = Instant::now() + BUDGET;
+            connection.progress_handler(CLOCK_EVERY, Some(move || Instant::now() > end))?;
+            let result = read(&connection);
+            pool.idle().push(connection);
+            result
+        });
+        let result = read.await.map_err(|e| StoreError::Read(e.to_string()))?;
+        result.map_err(|e| match e.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::OperationInterrupted) => {
+                StoreError::TooSlow { seconds: BUDGET.as_secs() }
+            }
+            _ => StoreError::Read(e.to_string()),
+        })
+    }
+}
+
+impl Pool {
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        // A panic while the list is held leaves at worst a connection out of it.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the log knows of an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// Its place.
+    pub seq: Seq,
+    /// Of the content as it was sent.
+    pub digest: Digest,
+    /// Whether a filter hid it.
+    pub dropped: bool,
+}

@@ -1,0 +1,209 @@
+//! The one thread that writes: group commit, cursors, and every checkpoint.
+//!
+//! All that waits in the inbox becomes one transaction, so a disk flush is shared under load and a
+//! lone event waits for nobody. Nobody is told of a commit before it is on disk. Checkpoints run
+//! after the answers, on this thread, so none ever races a write.
+//!
+//! A commit that failed for lack of space is undone and may be sent again. After any other error
+//! of the file nobody can know what is on disk: the writer stops, and answers all that comes.
+
+use std::{path::PathBuf, sync::Arc, time::Instant};
+
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
+use tokio::sync::{mpsc, watch};
+use tracing::{error, warn};
+
+use crate::event::{LogEntry, Seq, Timestamp};
+
+use super::{
+    StoreError,
+    messages::{Batch, Command, Effect, OnCommit},
+    row, schema,
+};
+
+/// The most events of one transaction. More would make the first of them wait.
+const GROUP: usize = 4096;
+
+/// The WAL is moved into the main file past this size, in bytes.
+const CHECKPOINT_AT: u64 = 16 << 20;
+
+/// Sees every commit, in order, on the writer's thread, before the senders do: it must not block.
+pub trait Observer: Send {
+    /// These entries are on disk. `took` is from the begin of the transaction to the flush.
+    fn committed(&mut self, entries: &[Arc<LogEntry>], took: std::time::Duration);
+}
+
+pub(super) struct Writer {
+    pub(super) connection: Connection,
+    pub(super) path: PathBuf,
+    pub(super) inbox: mpsc::Receiver<Command>,
+    pub(super) observer: Box<dyn Observer>,
+    pub(super) next_seq: Seq,
+    /// Turns to the reason when the file failed.
+    pub(super) failure: watch::Sender<Option<String>>,
+}
+
+impl Writer {
+    pub(super) fn run(mut self) {
+        let mut closing = false;
+        while !closing {
+            let Some(first) = self.inbox.blocking_recv() else { break };
+            let mut batches = Vec::new();
+            let mut size = 0;
+            let mut next = Some(first);
+            while let Some(command) = next.take() {
+                match command {
+                    Command::Commit(batch) => {
+                        size += batch.entries.len();
+                        batches.push(batch);
+                    }
+                    Command::Close => closing = true,
+                }
+                if size < GROUP && !closing {
+                    next = self.inbox.try_recv().ok();
+                }
+            }
+            self.commit(batches);
+            self.checkpoint_when_due();
+        }
+        self.inbox.close();
+        // Who sent after the end is answered as well.
+        while let Some(command) = self.inbox.blocking_recv() {
+            if let Command::Commit(batch) = command {
+                (batch.done)(Err(StoreError::Closed));
+            }
+        }
+        if let Err(e) = self.checkpoint("TRUNCATE") {
+            warn!("the last checkpoint failed, the next start will make up for it: {e}");
+        }
+    }
+
+    fn commit(&mut self, batches: Vec<Batch>) {
+        if batches.is_empty() {
+            return;
+        }
+        if let Some(reason) = self.failure.borrow().clone() {
+            batches.into_iter().for_each(|b| (b.done)(Err(StoreError::Failed(reason.clone()))));
+            return;
+        }
+        let begun = Instant::now();
+        let committed_at = Timestamp::now();
+        match write(&mut self.connection, self.next_seq, committed_at, &batches) {
+            Ok(()) => {
+                let answers: Vec<_> =
+                    batches.into_iter().map(|batch| self.number(batch, committed_at)).collect();
+                for (entries, _) in &answers {
+                    self.observer.committed(entries, begun.elapsed());
+                }
+                answers.into_iter().for_each(|(entries, done)| done(Ok(entries)));
+            }
+            Err(e) => {
+                let outcome = self.judge(&e);
+                batches.into_iter().for_each(|batch| (batch.done)(Err(outcome.clone())));
+            }
+        }
+    }
+
+    /// The entries as they now stand in the log.
+    fn number(&mut self, batch: Batch, at: Timestamp) -> (Vec<Arc<LogEntry>>, OnCommit) {
+        let entries = batch.entries.into_iter().map(|new| {
+            let seq = self.next_seq;
+            self.next_seq += 1;
+            Arc::new(LogEntry::new(
+                seq,
+                new.event,
+                new.subject,
+                new.caused_by,
+                new.hops,
+                new.dropped,
+                at,
+            ))
+        });
+        (entries.collect(), batch.done)
+    }
+
+    fn judge(&mut self, e: &rusqlite::Error) -> StoreError {
+        match e.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => {
+                warn!("commit refused, no space: {e}");
+                StoreError::Full(e.to_string())
+            }
+            Some(ErrorCode::ConstraintViolation) => StoreError::Refused(e.to_string()),
+            _ => {
+                error!("commit failed, its outcome is unknown; the store stops: {e}");
+                self.failure.send_replace(Some(e.to_string()));
+                StoreError::Failed(e.to_string())
+            }
+        }
+    }
+
+    fn checkpoint_when_due(&mut self) {
+        let wal = schema::sibling(&self.path, "-wal");
+        if std::fs::metadata(wal).is_ok_and(|file| file.len() > CHECKPOINT_AT)
+            && let Err(e) = self.checkpoint("PASSIVE")
+        {
+            warn!("checkpoint failed, the next one will make up for it: {e}");
+        }
+    }
+
+    fn checkpoint(&self, mode: &str) -> rusqlite::Result<()> {
+        self.connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))
+    }
+}
+
+fn write(
+    connection: &mut Connection,
+    first: Seq,
+    at: Timestamp,
+    batches: &[Batch],
+) -> rusqlite::Result<()> {
+    // A transaction that is dropped on the way out is rolled back.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut seq = first;
+    {
+        let mut insert = row::insert_statement(&transaction)?;
+        for entry in batches.iter().flat_map(|batch| &batch.entries) {
+            row::insert(&mut insert, seq, entry, at)?;
+            for (position, change) in entry.changes.iter().enumerate() {
+                let sql = "INSERT INTO changes (seq, position, plugin, version, patch) \
+                           VALUES (?1, ?2, ?3, ?4, ?5)";
+                transaction.prepare_cached(sql)?.execute(params![
+                    seq as i64,
+                    position as i64,
+                    change.plugin.as_str(),
+                    &*change.version,
+                    change.patch,
+                ])?;
+            }
+            seq += 1;
+        }
+    }
+    for effect in batches.iter().flat_map(|batch| &batch.effects) {
+        apply(&transaction, effect, at)?;
+    }
+    transaction.commit()
+}
+
+fn apply(transaction: &Transaction<'_>, effect: &Effect, at: Timestamp) -> rusqlite::Result<()> {
+    match effect {
+        Effect::MoveCursor { name, seq } => {
+            let sql = "INSERT INTO cursors (name, seq, updated_us) VALUES (?1, ?2, ?3) \
+                       ON CONFLICT (name) DO UPDATE SET seq = excluded.seq, updated_us = excluded.updated_us \
+                       WHERE excluded.seq > seq";
+            transaction.prepare_cached(sql)?.execute(params![name, *seq as i64, at.micros()])?;
+        }
+        Effect::DeadLetter(letter) => {
+            let sql = "INSERT INTO dead_letters (plugin, event_seq, event_id, reason, attempts, died_us) \
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+            transaction.prepare_cached(sql)?.execute(params![
+                letter.plugin.as_str(),
+                letter.event_seq as i64,
+                letter.event_id.to_string(),
+                letter.reason,
+                letter.attempts,
+                at.micros(),
+            ])?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,13 @@
+//! The two things that a plugin asks of its host, in a component and in a test. Nothing else in
+//! this crate may know which of the two it is.
+
+#[cfg(target_arch = "wasm32")]
+#[path = "host/component.rs"]
+mod side;
+#[cfg(not(target_arch = "wasm32"))]
+#[path = "host/native.rs"]
+mod side;
+
+pub(crate) use side::{config, log};
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use side::{set_config, take_log};

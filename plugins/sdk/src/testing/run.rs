@@ -1,0 +1,118 @@
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::log::Level;
+use crate::{
+    Delivery, Enricher, Enrichment, Event, Filter, Outcome, Patch, Plugin, Reaction, Verdict, host,
+    plugin,
+};
+
+/// The largest batch that the contract allows.
+const BATCH: usize = 64;
+
+/// The most actions that the contract allows a reaction in one call.
+const ACTIONS: usize = 32;
+
+/// Configures a plugin as the host would from a sidecar with this `[config]`: anything that
+/// serialises to a table (`json!({"key": 1})`, a `toml::Table`), or `()` for no configuration.
+///
+/// # Errors
+///
+/// Those of the plugin's `configure`, and of a configuration that does not read as its type.
+pub fn configure<P: Plugin>(config: impl Serialize) -> Result<P, String> {
+    let table = match serde_json::to_value(config).expect("a configuration is plain data") {
+        Value::Null => Map::new(),
+        Value::Object(table) => table,
+        other => panic!("a configuration is a table, not {other}"),
+    };
+    let pairs = table.into_iter().map(|(key, value)| match value {
+        Value::String(text) => (key, text),
+        other => (key, other.to_string()),
+    });
+    host::set_config(pairs.collect());
+    plugin::configured()
+}
+
+/// Runs events through a filter in batches of 64, as a busy host would.
+pub fn filter<P: Filter>(plugin: &mut P, events: &[Event]) -> Vec<Verdict> {
+    in_batches(events, |batch| plugin.filter_batch(batch))
+}
+
+/// Runs events through an enricher in batches of 64, as a busy host would.
+pub fn enrich<P: Enricher>(plugin: &mut P, events: &[Event]) -> Vec<Enrichment> {
+    in_batches(events, |batch| plugin.enrich_batch(batch))
+}
+
+/// Delivers events to a reaction, one by one, first tries all, with `seq` from 1.
+pub fn react<P: Reaction>(plugin: &mut P, events: &[Event]) -> Vec<Outcome> {
+    (1..)
+        .zip(events)
+        .map(|(seq, event)| {
+            let outcome = plugin.react(&Delivery {
+                event: event.clone(),
+                seq,
+                hops: 0,
+                caused_by: None,
+                attempt: 1,
+            });
+            if let Ok(actions) = &outcome {
+                let count = actions.len();
+                assert!(count <= ACTIONS, "a call has at most {ACTIONS} actions, not {count}");
+            }
+            outcome
+        })
+        .collect()
+}
+
+/// The event as the host stores it after this patch.
+pub fn apply(event: &Event, patch: &Patch) -> Event {
+    let mut patched = event.clone();
+    if let Some(priority) = patch.priority {
+        patched.priority = priority;
+    }
+    if let Some(message) = &patch.message {
+        patched.message.clone_from(message);
+    }
+    if let Some(text) = &patch.data_json {
+        let merge_patch = serde_json::from_str(text)
+            .unwrap_or_else(|error| panic!("a patch of data is JSON: {error}: {text}"));
+        let mut data = event.data_value();
+        merge(&mut data, merge_patch);
+        patched.data_json = data.to_string();
+    }
+    patched
+}
+
+/// RFC 7396.
+pub fn merge(target: &mut Value, patch: Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch;
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Value::Object(members) = target else { return };
+    for (key, change) in patch {
+        if change.is_null() {
+            members.remove(&key);
+        } else {
+            merge(members.entry(key).or_insert(Value::Null), change);
+        }
+    }
+}
+
+/// What the plugin logged in this thread since the last call, as `context: line`.
+pub fn logged() -> Vec<(Level, String)> {
+    host::take_log()
+}
+
+fn in_batches<T>(events: &[Event], mut call: impl FnMut(&[Event]) -> Vec<T>) -> Vec<T> {
+    let mut answers = Vec::with_capacity(events.len());
+    for batch in events.chunks(BATCH) {
+        let some = call(batch);
+        assert_eq!(some.len(), batch.len(), "a batch needs exactly one answer an event");
+        answers.extend(some);
+    }
+    answers
+}
