@@ -1,0 +1,155 @@
+//! The host's own figures, in Prometheus's terms. A leaf: whoever does something counts it here,
+//! and the API prints it.
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::{Registry, Unit},
+};
+
+/// What became of an event.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct EventLabels {
+    /// `accepted`, `dropped`, `duplicate`, `conflict`, `held`.
+    pub stage: &'static str,
+    /// The event's type.
+    pub event_type: String,
+}
+
+/// One plugin.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PluginLabels {
+    /// Its name.
+    pub plugin: String,
+}
+
+/// One subscriber of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SinkLabels {
+    /// The cursor's name.
+    pub sink: String,
+}
+
+/// All figures of one host. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// Events by what became of them and their type.
+    pub events: Family<EventLabels, Counter>,
+    /// Events in one batch handed to the writer.
+    pub batch_events: Histogram,
+    /// From the begin of a transaction to the flush, in seconds.
+    pub commit_seconds: Histogram,
+    /// The last place in the log.
+    pub head: Gauge,
+    /// How many events lie between a sink's cursor and the head.
+    pub lag: Family<SinkLabels, Gauge>,
+    /// Live SSE streams.
+    pub streams: Gauge,
+    /// Calls into a guest.
+    pub plugin_calls: Family<PluginLabels, Gauge>,
+    /// Events in those calls.
+    pub plugin_events: Family<PluginLabels, Gauge>,
+    /// Calls and events that failed.
+    pub plugin_failures: Family<PluginLabels, Gauge>,
+    /// Time in the guest, in seconds.
+    pub plugin_seconds: Family<PluginLabels, Gauge<f64, std::sync::atomic::AtomicU64>>,
+    /// An instance's memory, in bytes.
+    pub plugin_memory: Family<PluginLabels, Gauge>,
+    /// Versions loaded.
+    pub plugin_loads: Family<PluginLabels, Gauge>,
+    /// Whether the NATS connection stands, 0 or 1.
+    pub nats_connected: Gauge,
+    /// Messages handed to the NATS server.
+    pub nats_published: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            events: Family::default(),
+            batch_events: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
+            commit_seconds: Histogram::new(exponential_buckets(0.0001, 2.0, 16)),
+            head: Gauge::default(),
+            lag: Family::default(),
+            streams: Gauge::default(),
+            plugin_calls: Family::default(),
+            plugin_events: Family::default(),
+            plugin_failures: Family::default(),
+            plugin_seconds: Family::default(),
+            plugin_memory: Family::default(),
+            plugin_loads: Family::default(),
+            nats_connected: Gauge::default(),
+            nats_published: Gauge::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts one event.
+    pub fn event(&self, stage: &'static str, event_type: &str) {
+        let labels = EventLabels { stage, event_type: event_type.to_owned() };
+        self.events.get_or_create(&labels).inc();
+    }
+
+    /// The text that a Prometheus server scrapes.
+    ///
+    /// # Errors
+    /// When the text cannot be written, which no figure of ours causes.
+    pub fn text(&self) -> Result<String, std::fmt::Error> {
+        let mut registry = Registry::with_prefix("ennio");
+        let r = &mut registry;
+        r.register("events", "Events by what became of them", self.events.clone());
+        r.register(
+            "batch_events",
+            "Events in one batch handed to the writer",
+            self.batch_events.clone(),
+        );
+        r.register_with_unit(
+            "commit",
+            "One transaction until it is on disk",
+            Unit::Seconds,
+            self.commit_seconds.clone(),
+        );
+        r.register("log_head", "The last place in the log", self.head.clone());
+        r.register(
+            "cursor_lag_events",
+            "Events between a sink's cursor and the head",
+            self.lag.clone(),
+        );
+        r.register("sse_streams", "Live SSE streams", self.streams.clone());
+        r.register("plugin_calls", "Calls into the running version", self.plugin_calls.clone());
+        r.register("plugin_events", "Events in those calls", self.plugin_events.clone());
+        r.register("plugin_failures", "Calls and events that failed", self.plugin_failures.clone());
+        r.register_with_unit(
+            "plugin_time",
+            "Time in the guest",
+            Unit::Seconds,
+            self.plugin_seconds.clone(),
+        );
+        r.register_with_unit(
+            "plugin_memory",
+            "The instance's memory",
+            Unit::Bytes,
+            self.plugin_memory.clone(),
+        );
+        r.register("plugin_loads", "Versions loaded since the start", self.plugin_loads.clone());
+        r.register(
+            "nats_connected",
+            "Whether the NATS connection stands",
+            self.nats_connected.clone(),
+        );
+        r.register(
+            "nats_published",
+            "Messages that the NATS server took",
+            self.nats_published.clone(),
+        );
+        let mut text = String::new();
+        encode(&mut text, &registry)?;
+        Ok(text)
+    }
+}

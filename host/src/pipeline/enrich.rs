@@ -1,0 +1,146 @@
+//! The enrich stage: each enricher, in its order, sees what those before it made of an event.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::{
+    event::{Category, Event, EventPriority, Message, Reason},
+    plugin::{CallError, Patch, PluginSet},
+    store::Change,
+};
+
+use super::{
+    filter::{chosen, events, on_error},
+    sequencer::Item,
+};
+
+pub(super) async fn enrich(plugins: &PluginSet, items: &mut [Item]) {
+    for plugin in &plugins.enrichers {
+        let chosen = chosen(plugin, items);
+        if chosen.is_empty() {
+            continue;
+        }
+        let patches = plugin.enrich(&events(items, &chosen)).await;
+        let mut changed = 0;
+        for (at, patch) in chosen.into_iter().zip(patches) {
+            let Some(item) = items.get_mut(at) else { continue };
+            match patch {
+                Ok(None) => {}
+                Ok(Some(patch)) => match apply(&item.event, &patch) {
+                    Ok(Some((event, record))) => {
+                        item.event = event;
+                        if item.event.event_type.category() == Category::Node {
+                            item.subject = item.event.subject();
+                        }
+                        item.changes.push(Change {
+                            plugin: plugin.name().clone(),
+                            version: std::sync::Arc::clone(plugin.hash()),
+                            patch: record,
+                        });
+                        changed += 1;
+                    }
+                    Ok(None) => {}
+                    Err(e) => {
+                        let e = CallError::Nonsense(e);
+                        plugin.count_failure(&e);
+                        on_error(plugin, item, &e);
+                    }
+                },
+                Err(e) => on_error(plugin, item, &e),
+            }
+        }
+        plugin.count_changed(changed);
+    }
+}
+
+/// The patched event and the change as JSON; `None` when the patch changes nothing.
+fn apply(event: &Event, patch: &Patch) -> Result<Option<(Event, String)>, String> {
+    #[derive(Serialize)]
+    struct Record<'a> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        priority: Option<EventPriority>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        message: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        data: Option<&'a RawValue>,
+    }
+    let fault = |field: &str| {
+        let field = field.to_owned();
+        move |reason: Reason| format!("a patch whose {field} {reason}")
+    };
+    let priority = patch.priority.filter(|priority| *priority != event.priority);
+    let message = match &patch.message {
+        Some(text) => Some(text.parse::<Message>().map_err(fault("message"))?),
+        None => None,
+    };
+    let message = message.filter(|message| *message != event.message);
+    let data = match &patch.data {
+        Some(merge) => Some(event.data.merged(merge).map_err(fault("data"))?),
+        None => None,
+    };
+    let data = data.filter(|data| *data != event.data);
+    if priority.is_none() && message.is_none() && data.is_none() {
+        return Ok(None);
+    }
+    let merge = match (&data, &patch.data) {
+        (Some(_), Some(merge)) => Some(serde_json::from_str(merge).map_err(|e| e.to_string())?),
+        _ => None,
+    };
+    let record = Record { priority, message: message.as_ref().map(Message::as_str), data: merge };
+    let record = serde_json::to_string(&record).map_err(|e| e.to_string())?;
+    let mut changed = event.clone();
+    changed.priority = priority.unwrap_or(changed.priority);
+    changed.message = message.unwrap_or(changed.message);
+    changed.data = data.unwrap_or(changed.data);
+    Ok(Some((changed, record)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Draft, EventType, Timestamp};
+
+    fn event() -> Event {
+        let mut draft =
+            Draft::new(EventType::CiFailing, "p".parse().unwrap(), "s".parse().unwrap());
+        draft.data = Some(r#"{"a":1,"b":2}"#.parse().unwrap());
+        draft.into_event(Timestamp::now())
+    }
+
+    #[test]
+    fn a_patch_changes_what_it_names_and_is_recorded() {
+        let patch = Patch {
+            priority: Some(EventPriority::Urgent),
+            message: None,
+            data: Some(r#"{"b":null,"c":3}"#.into()),
+        };
+        let (patched, record) = apply(&event(), &patch).unwrap().unwrap();
+        assert_eq!(patched.priority, EventPriority::Urgent);
+        assert_eq!(patched.data.as_str(), r#"{"a":1,"c":3}"#);
+        assert_eq!(record, r#"{"priority":"urgent","data":{"b":null,"c":3}}"#);
+    }
+
+    #[test]
+    fn a_patch_that_changes_nothing_leaves_no_record() {
+        let patch = Patch { data: Some(r#"{"a":1}"#.into()), ..Patch::default() };
+        assert_eq!(apply(&event(), &patch).unwrap(), None);
+    }
+
+    #[test]
+    fn a_patch_that_breaks_a_bound_is_refused_whole() {
+        for (patch, reason) in [
+            (Patch { data: Some("{".into()), ..Patch::default() }, "data not valid JSON"),
+            (Patch { message: Some("x".repeat(9000)), ..Patch::default() }, "message too long"),
+            (
+                Patch {
+                    data: Some(format!("{{\"x\":{}1{}}}", "[".repeat(64), "]".repeat(64))),
+                    ..Patch::default()
+                },
+                "data nested deeper than 64 levels",
+            ),
+        ] {
+            let error = apply(&event(), &patch).unwrap_err();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The one way into the log: admit, filter, enrich, commit.
+//!
+//! One sequencer takes what senders submit, in the order of arrival. What waits becomes one batch;
+//! a lone event is a batch of one and waits for no timer. While the writer commits a batch, the
+//! plugins work on the next one. A sender is answered after its events are on disk.
+//!
+//! An id that is known is not run again: the same content is a duplicate and gets the place that
+//! it has, other content is a conflict. That includes ids that are just being committed.
+//!
+//! Knows `event`, `store`, `plugin`. May not know who sends.
+
+mod admit;
+mod enrich;
+mod filter;
+mod messages;
+mod sequencer;
+
+use std::sync::Arc;
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+use tracing::error;
+
+pub use messages::{Origin, PublishError, Receipt, Status};
+
+use crate::{
+    event::Draft,
+    metrics::Metrics,
+    plugin::Registry,
+    store::{Effect, Store},
+};
+use messages::{Command, Submission};
+
+/// Submissions that may wait for the sequencer. Past that, senders wait.
+const INBOX: usize = 1024;
+
+/// The way in. Cheap to clone.
+#[derive(Clone)]
+pub struct Pipeline {
+    inbox: mpsc::Sender<Command>,
+}
+
+/// The running sequencer, for whoever has to wait for its end.
+pub struct Running {
+    inbox: mpsc::Sender<Command>,
+    task: JoinHandle<()>,
+}
+
+impl Pipeline {
+    /// Starts the sequencer.
+    pub fn start(store: Arc<Store>, plugins: Arc<Registry>, metrics: Metrics) -> (Self, Running) {
+        let (inbox, commands) = mpsc::channel(INBOX);
+        let sequencer = sequencer::Sequencer::new(store, plugins, metrics);
+        let task = tokio::spawn(sequencer.run(commands));
+        (Self { inbox: inbox.clone() }, Running { inbox, task })
+    }
+
+    /// Publishes one event. The receipt says that it is on disk.
+    ///
+    /// # Errors
+    /// [`PublishError`] when it is not in the log, or nobody can know.
+    pub async fn publish(&self, draft: impl Into<Draft>) -> Result<Receipt, PublishError> {
+        let receipts = self.publish_all(vec![draft.into()]).await;
+        receipts.into_iter().next().unwrap_or(Err(PublishError::Closed))
+    }
+
+    /// Publishes several events, in their order, with one outcome for each.
+    pub async fn publish_all(&self, drafts: Vec<Draft>) -> Vec<Result<Receipt, PublishError>> {
+        self.submit(drafts, Origin::Outside, Vec::new()).await
+    }
+
+    /// Publishes what a reaction emitted; `effects` become true in the same transaction.
+    pub async fn submit(
+        &self,
+        drafts: Vec<Draft>,
+        origin: Origin,
+        effects: Vec<Effect>,
+    ) -> Vec<Result<Receipt, PublishError>> {
+        let count = drafts.len();
+        let (reply, outcome) = oneshot::channel();
+        let submission = Submission { drafts, origin, effects, reply };
+        if self.inbox.send(Command::Submit(submission)).await.is_err() {
+            return vec![Err(PublishError::Closed); count];
+        }
+        outcome.await.unwrap_or_else(|_| vec![Err(PublishError::Closed); count])
+    }
+}
+
+impl Running {
+    /// Runs what was submitted before, and ends. What comes later is answered with
+    /// [`PublishError::Closed`].
+    pub async fn close(self) {
+        let _ = self.inbox.send(Command::Close).await;
+        if let Err(e) = self.task.await {
+            error!("the sequencer ended badly: {e}");
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! The loop that gives events their order. Collect what waits, admit, filter, enrich, hand over to
+//! the writer; its answer goes to the senders without coming back here.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    ops::Range,
+    sync::Arc,
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    event::{Cause, Digest, Draft, Dropped, Event, EventId, LogEntry, Subject, Timestamp},
+    metrics::Metrics,
+    plugin::Registry,
+    store::{Batch, Change, Effect, Known, NewEntry, Store, StoreError},
+};
+
+use super::{
+    admit::{Admission, Admitter},
+    enrich, filter,
+    messages::{Command, Origin, PublishError, Receipt, Reply, Status, Submission},
+};
+
+/// The most events of one batch: large enough to share a flush, small enough that plugins and
+/// writer work side by side.
+const BATCH: usize = 512;
+/// A batch is complete once its messages and data are larger, in bytes.
+const BATCH_BYTES: usize = 4 << 20;
+
+pub(super) struct Sequencer {
+    store: Arc<Store>,
+    plugins: Arc<Registry>,
+    metrics: Metrics,
+    /// Batches at the writer, oldest first: their ids, and the notice of their end.
+    at_writer: VecDeque<(Vec<EventId>, oneshot::Receiver<()>)>,
+    ids_at_writer: HashSet<EventId>,
+}
+
+/// An event on its way through the stages.
+pub(super) struct Item {
+    pub(super) event: Event,
+    pub(super) subject: Subject,
+    pub(super) dropped: Option<Dropped>,
+    pub(super) held: Option<PublishError>,
+    pub(super) changes: Vec<Change>,
+    digest: Digest,
+    caused_by: Option<Cause>,
+    hops: u8,
+}
+
+/// What a sender will be told about one draft.
+enum Outcome {
+    Told(Result<Receipt, PublishError>),
+    /// What becomes of this entry of the batch.
+    Entry(usize),
+    /// The same entry as an earlier draft: a duplicate of it.
+    Twin(usize),
+    /// Another content under the id of this entry.
+    Clash(usize),
+}
+
+impl Sequencer {
+    pub(super) fn new(store: Arc<Store>, plugins: Arc<Registry>, metrics: Metrics) -> Self {
+        Self { store, plugins, metrics, at_writer: VecDeque::new(), ids_at_writer: HashSet::new() }
+    }
+
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        loop {
+            let Some(Command::Submit(first)) = inbox.recv().await else { break };
+            let mut events = first.drafts.len();
+            let mut bytes = size(&first);
+            let mut submissions = vec![first];
+            let mut closing = false;
+            while events < BATCH && bytes < BATCH_BYTES && !closing {
+                match inbox.try_recv() {
+                    Ok(Command::Submit(next)) => {
+                        events += next.drafts.len();
+                        bytes += size(&next);
+                        submissions.push(next);
+                    }
+                    Ok(Command::Close) => closing = true,
+                    Err(_) => break,
+                }
+            }
+            self.process(submissions).await;
+            if closing {
+                break;
+            }
+        }
+        // Everybody who was taken in is answered before the end.
+        while let Some((_, end)) = self.at_writer.pop_front() {
+            let _ = end.await;
+        }
+    }
+
+    async fn process(&mut self, submissions: Vec<Submission>) {
+        let known = match self.known(&submissions).await {
+            Ok(known) => known,
+            Err(e) => return refuse(submissions, &PublishError::Store(e)),
+        };
+        let mut known = known.into_iter();
+        let now = Timestamp::now();
+        let mut admitter = Admitter::default();
+        let mut items = Vec::new();
+        let mut answers = Vec::new();
+        let mut groups = Vec::new();
+        for submission in submissions {
+            let Submission { drafts, origin, effects, reply } = submission;
+            let first = items.len();
+            let outcomes: Vec<Outcome> = drafts
+                .into_iter()
+                .map(|draft| {
+                    let digest = draft.digest();
+                    let known = draft.id.and_then(|_| known.next()).flatten();
+                    match admitter.judge(items.len(), &draft, digest, known) {
+                        Admission::New => {
+                            items.push(Item::new(draft, digest, &origin, now));
+                            Outcome::Entry(items.len() - 1)
+                        }
+                        Admission::Answered(answer) => {
+                            let stage = if answer.is_ok() { "duplicate" } else { "conflict" };
+                            self.metrics.event(stage, draft.event_type.as_str());
+                            Outcome::Told(answer)
+                        }
+                        Admission::Twin(first) => Outcome::Twin(first),
+                        Admission::Clash(first) => Outcome::Clash(first),
+                    }
+                })
+                .collect();
+            answers.push((outcomes, reply));
+            groups.push(Group { items: first..items.len(), effects });
+        }
+        // One snapshot a batch: that is the boundary at which a reload takes over.
+        let plugins = self.plugins.snapshot();
+        filter::filter(&plugins, &mut items).await;
+        enrich::enrich(&plugins, &mut items).await;
+        drop(plugins);
+        let effects = effects(groups, &mut items);
+        self.commit(items, effects, answers).await;
+    }
+
+    /// What the log knows of the ids that senders gave, in their order.
+    async fn known(
+        &mut self,
+        submissions: &[Submission],
+    ) -> Result<Vec<Option<Known>>, StoreError> {
+        let ids: Vec<EventId> =
+            submissions.iter().flat_map(|s| &s.drafts).filter_map(|draft| draft.id).collect();
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.forget_committed();
+        if ids.iter().any(|id| self.ids_at_writer.contains(id)) {
+            // A repetition of what is just being committed: its place is known in a moment.
+            while let Some((_, end)) = self.at_writer.pop_front() {
+                let _ = end.await;
+            }
+            self.ids_at_writer.clear();
+        }
+        self.store.reader().known(ids).await
+    }
+
+    fn forget_committed(&mut self) {
+        while let Some((ids, end)) = self.at_writer.front_mut() {
+            if matches!(end.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
+                break;
+            }
+            for id in ids {
+                self.ids_at_writer.remove(id);
+            }
+            self.at_writer.pop_front();
+        }
+    }
+
+    async fn commit(
+        &mut self,
+        items: Vec<Item>,
+        effects: Vec<Effect>,
+        answers: Vec<(Vec<Outcome>, Reply)>,
+    ) {
+        // Where each item stands among the entries, or why it is none.
+        let mut fates: Vec<Result<usize, PublishError>> = Vec::with_capacity(items.len());
+        let mut entries: Vec<NewEntry> = Vec::with_capacity(items.len());
+        for item in items {
+            match item.held {
+                Some(held) => {
+                    self.metrics.event("held", item.event.event_type.as_str());
+                    fates.push(Err(held));
+                }
+                None => {
+                    fates.push(Ok(entries.len()));
+                    entries.push(item.into_entry());
+                }
+            }
+        }
+        let ids: Vec<EventId> = entries.iter().map(|entry| entry.event.id).collect();
+        if entries.is_empty() && effects.is_empty() {
+            return answer(answers, &fates, &[]);
+        }
+        self.metrics.batch_events.observe(entries.len() as f64);
+        let (ended, end) = oneshot::channel();
+        self.ids_at_writer.extend(&ids);
+        self.at_writer.push_back((ids, end));
+        let metrics = self.metrics.clone();
+        let done = Box::new(move |committed: Result<Vec<Arc<LogEntry>>, StoreError>| {
+            match committed {
+                Ok(entries) => {
+                    for entry in &entries {
+                        let stage = if entry.dropped.is_some() { "dropped" } else { "accepted" };
+                        metrics.event(stage, entry.event.event_type.as_str());
+                    }
+                    answer(answers, &fates, &entries);
+                }
+                Err(e) => {
+                    let fates: Vec<_> = fates.into_iter().map(|_| Err(e.clone().into())).collect();
+                    answer(answers, &fates, &[]);
+                }
+            }
+            let _ = ended.send(());
+        });
+        self.store.submit(Batch { entries, effects, done }).await;
+    }
+}
+
+/// The items of one submission, and what is to become true with them.
+struct Group {
+    items: Range<usize>,
+    effects: Vec<Effect>,
+}
+
+/// A submission with effects is all or nothing: where one of its events is held back, the others
+/// are held as well and the effects do not happen. A reaction's cursor must not pass what it emits.
+fn effects(groups: Vec<Group>, items: &mut [Item]) -> Vec<Effect> {
+    let mut all = Vec::new();
+    for Group { items: range, effects } in groups {
+        let Some(items) = items.get_mut(range) else { continue };
+        let held = items.iter().find_map(|item| item.held.clone()).filter(|_| !effects.is_empty());
+        match held {
+            Some(held) => items.iter_mut().for_each(|item| item.held = Some(held.clone())),
+            None => all.extend(effects),
+        }
+    }
+    all
+}
+
+impl Item {
+    fn new(draft: Draft, digest: Digest, origin: &Origin, now: Timestamp) -> Self {
+        let event = draft.into_event(now);
+        let (caused_by, hops) = match origin {
+            Origin::Outside => (None, 0),
+            Origin::Reaction { cause, hops } => (Some(cause.clone()), *hops),
+        };
+        Self {
+            subject: event.subject(),
+            event,
+            dropped: None,
+            held: None,
+            changes: Vec::new(),
+            digest,
+            caused_by,
+            hops,
+        }
+    }
+
+    fn into_entry(self) -> NewEntry {
+        NewEntry {
+            event: self.event,
+            subject: self.subject,
+            digest: self.digest,
+            caused_by: self.caused_by,
+            hops: self.hops,
+            dropped: self.dropped,
+            changes: self.changes,
+        }
+    }
+}
+
+fn size(submission: &Submission) -> usize {
+    let one = |draft: &Draft| {
+        draft.message.as_ref().map_or(0, |m| m.as_str().len())
+            + draft.data.as_ref().map_or(0, |d| d.as_str().len())
+    };
+    submission.drafts.iter().map(one).sum()
+}
+
+fn refuse(submissions: Vec<Submission>, error: &PublishError) {
+    for submission in submissions {
+        let outcomes = submission.drafts.iter().map(|_| Err(error.clone())).collect();
+        // A sender that no longer waits needs no answer; here and below.
+        let _ = submission.reply.send(outcomes);
+    }
+}
+
+fn answer(
+    answers: Vec<(Vec<Outcome>, Reply)>,
+    fates: &[Result<usize, PublishError>],
+    entries: &[Arc<LogEntry>],
+) {
+    let entry = |item: usize| match fates.get(item) {
+        Some(Ok(at)) => entries.get(*at).ok_or(PublishError::Closed),
+        Some(Err(e)) => Err(e.clone()),
+        None => Err(PublishError::Closed),
+    };
+    let receipt =
+        |entry: &Arc<LogEntry>, status| Receipt { id: entry.event.id, seq: entry.seq, status };
+    for (outcomes, reply) in answers {
+        let outcomes = outcomes.into_iter().map(|outcome| match outcome {
+            Outcome::Told(told) => told,
+            Outcome::Entry(item) => entry(item).map(|e| match e.dropped {
+                Some(_) => receipt(e, Status::Dropped),
+                None => receipt(e, Status::Accepted),
+            }),
+            Outcome::Twin(item) => entry(item).map(|e| receipt(e, Status::Duplicate)),
+            Outcome::Clash(item) => {
+                entry(item).and_then(|e| Err(PublishError::Conflict { id: e.event.id, seq: e.seq }))
+            }
+        });
+        let _ = reply.send(outcomes.collect());
+    }
+}

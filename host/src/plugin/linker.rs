@@ -1,0 +1,15 @@
+//! What a guest can import. One call an interface; what is not added here cannot be linked.
+
+use wasmtime::component::{HasSelf, Linker};
+
+use super::{contract::logging, guest::Guest};
+
+pub(super) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
+    let mut linker = Linker::new(engine);
+    // Clocks, random and captured stdio; folders, environment and sockets are linked, since a
+    // guest's standard library imports them, but there is nothing behind them.
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi_config::add_to_linker(&mut linker, Guest::config)?;
+    logging::add_to_linker::<Guest, HasSelf<Guest>>(&mut linker, |guest| guest)?;
+    Ok(linker)
+}

@@ -1,0 +1,162 @@
+//! The sidecar: what the operator says of a plugin, in `NAME.toml` beside `NAME.wasm`.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::Deserialize;
+
+use crate::event::{EventPriority, SubjectPattern};
+
+/// What happens to an event that a filter or an enricher fails on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnError {
+    /// It goes on as if the plugin were not there.
+    #[default]
+    Pass,
+    /// It is stored as dropped by the plugin, with the failure as the reason.
+    Drop,
+    /// It is not accepted: its sender gets an error that says to try again.
+    Hold,
+}
+
+/// A sidecar. Every key is optional; an unknown one is an error.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Which events the plugin sees. Default: what the component describes, else every event.
+    pub subscribe: Option<Vec<SubjectPattern>>,
+    /// The least priority that it sees. Default: what the component describes.
+    #[serde(default, deserialize_with = "priority")]
+    pub min_priority: Option<EventPriority>,
+    /// Filters and enrichers run by (order, name). Default 50.
+    #[serde(default = "default_order")]
+    pub order: i32,
+    /// What happens to an event that the plugin fails on. Default `pass`.
+    #[serde(default)]
+    pub on_error: OnError,
+    /// Handed to the guest through `wasi:config/store`.
+    #[serde(default)]
+    pub config: BTreeMap<String, toml::Value>,
+    /// What it may do. Nothing is granted by default.
+    #[serde(default)]
+    pub capabilities: Capabilities,
+    /// What it may use.
+    #[serde(default)]
+    pub limits: Limits,
+    /// How a reaction is tried again.
+    #[serde(default)]
+    pub reaction: Reaction,
+}
+
+/// What a plugin may do.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Capabilities {
+    /// Which subjects the events that it emits may have.
+    #[serde(default)]
+    pub emit: Vec<SubjectPattern>,
+}
+
+/// What a plugin may use.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Memory of one instance, in mebibytes, 1 to 1024. Default 64.
+    #[serde(default)]
+    pub memory_mib: MemoryMib,
+    /// One call, host calls and waiting included, in milliseconds, 1 to 60 000. Default 1 000 for
+    /// filters and enrichers, 10 000 for reactions.
+    pub deadline_ms: Option<DeadlineMs>,
+}
+
+/// How a reaction is tried again.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reaction {
+    /// How often an event is tried again before it becomes a dead letter, at most 100. Default 5.
+    #[serde(default)]
+    pub retries: Retries,
+}
+
+macro_rules! bounded {
+    ($(#[$doc:meta])* $name:ident, $range:expr, $default:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+        #[serde(try_from = "i64")]
+        pub struct $name(u32);
+
+        impl $name {
+            /// The number.
+            pub fn get(self) -> u32 {
+                self.0
+            }
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self($default)
+            }
+        }
+
+        impl TryFrom<i64> for $name {
+            type Error = String;
+
+            fn try_from(value: i64) -> Result<Self, String> {
+                let range = $range;
+                u32::try_from(value)
+                    .ok()
+                    .filter(|value| range.contains(value))
+                    .map(Self)
+                    .ok_or_else(|| format!("{value} is not within {} to {}", range.start(), range.end()))
+            }
+        }
+    };
+}
+
+bounded! {
+    /// Mebibytes, 1 to 1024.
+    MemoryMib, 1..=1024, 64
+}
+bounded! {
+    /// Milliseconds, 1 to 60 000.
+    DeadlineMs, 1..=60_000, 1_000
+}
+bounded! {
+    /// A count, 0 to 100.
+    Retries, 0..=100, 5
+}
+
+impl Manifest {
+    /// What one call of a filter or an enricher may take.
+    pub fn pipeline_deadline(&self) -> Duration {
+        Duration::from_millis(self.limits.deadline_ms.unwrap_or_default().get().into())
+    }
+
+    /// What one call of a reaction may take.
+    pub fn reaction_deadline(&self) -> Duration {
+        const DEFAULT_MS: u32 = 10_000;
+        Duration::from_millis(self.limits.deadline_ms.map_or(DEFAULT_MS, DeadlineMs::get).into())
+    }
+
+    /// The configuration as `wasi:config/store` has it: texts as they are, anything else as JSON.
+    pub fn config_values(&self) -> impl Iterator<Item = (String, String)> {
+        self.config.iter().map(|(key, value)| {
+            let text = match value {
+                toml::Value::String(text) => text.clone(),
+                toml::Value::Datetime(time) => time.to_string(),
+                // TOML's other values all have a JSON form; NaN and infinity become null.
+                other => serde_json::to_string(other).unwrap_or_default(),
+            };
+            (key.clone(), text)
+        })
+    }
+}
+
+fn default_order() -> i32 {
+    50
+}
+
+fn priority<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<EventPriority>, D::Error> {
+    let text = String::deserialize(from)?;
+    text.parse().map(Some).map_err(serde::de::Error::custom)
+}

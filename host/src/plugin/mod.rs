@@ -1,0 +1,35 @@
+//! Plugins: WebAssembly components that filter, enrich or react, in a sandbox, reloaded while the
+//! host runs.
+//!
+//! From bytes to a call, in the order of the files: `manifest` reads the sidecar, `engine` compiles,
+//! `component` finds the roles, `linker` and `guest` give a component what it was granted and
+//! nothing else, `instance` is one live copy of it with its limits, `plugin` calls it in batches
+//! and replaces it after a trap, `registry` holds what is loaded, `watcher` follows the folder.
+//!
+//! Nothing that a guest does reaches beyond here: a trap, a missed deadline, nonsense or a flood
+//! is a [`CallError`] about one event, and what happens to that event is the sidecar's `on_error`.
+//!
+//! Knows `event`. May not know the pipeline, the store or the API.
+
+mod call;
+mod component;
+mod contract;
+mod engine;
+mod guest;
+mod instance;
+mod linker;
+mod logging;
+mod manifest;
+#[expect(clippy::module_inception, reason = "the thing of the domain is called a plugin")]
+mod plugin;
+mod registry;
+mod status;
+mod watcher;
+
+pub use call::{CallError, Delivery, Emission, Patch, ReactError, Verdict};
+pub use component::{LoadError, Roles, Step};
+pub use manifest::{Manifest, OnError};
+pub use plugin::Plugin;
+pub use registry::{Change, PluginSet, Registry, RegistryError};
+pub use status::{PluginState, PluginStatus, Stats};
+pub use watcher::{Watcher, WatcherError};

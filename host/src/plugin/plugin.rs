@@ -1,0 +1,290 @@
+//! One loaded version of a plugin, and how it is called: in batches, with a fresh instance after
+//! every failure, so that only the event at fault suffers.
+
+use std::{sync::Arc, time::Instant};
+
+use tokio::sync::Mutex;
+use wasmtime::component::{Component, InstancePre, Linker};
+
+use super::{
+    call::{BATCH, BATCH_BYTES, CallError, Delivery, Emission, Patch, ReactError, Verdict},
+    component::{Exports, Roles, Step, exports, roles},
+    guest::Guest,
+    instance::{Description, Instance},
+    manifest::Manifest,
+    status::Stats,
+};
+use crate::event::{Event, EventPriority, PluginName, Subject, SubjectPattern};
+
+/// A version of a plugin that was loaded, instantiated and configured once.
+pub struct Plugin {
+    name: PluginName,
+    hash: Arc<str>,
+    manifest: Manifest,
+    description: Description,
+    roles: Roles,
+    subscribe: Vec<SubjectPattern>,
+    min_priority: EventPriority,
+    component: Component,
+    pre: InstancePre<Guest>,
+    exports: Exports,
+    /// The instance for `filter` and `enrich`; the pipeline is its only caller.
+    pipeline: Mutex<Option<Instance>>,
+    /// The instance for `react`, apart, so that no event waits for a reaction.
+    reaction: Mutex<Option<Instance>>,
+    stats: Stats,
+}
+
+impl Plugin {
+    /// Links, instantiates, describes and configures a version.
+    pub(super) async fn load(
+        linker: &Linker<Guest>,
+        component: Component,
+        name: PluginName,
+        hash: Arc<str>,
+        manifest: Manifest,
+    ) -> Result<Self, (Step, String)> {
+        let roles = roles(&component).map_err(|e| (Step::Roles, e))?;
+        let link = |e: wasmtime::Error| (Step::Link, format!("{e:#}"));
+        let pre = linker.instantiate_pre(&component).map_err(link)?;
+        let exports = exports(&pre, roles).map_err(link)?;
+        let mut instance = Instance::start(&pre, &exports, &name, &manifest)
+            .await
+            .map_err(|e| (Step::Instantiate, e.to_string()))?;
+        let description = instance.describe().await.map_err(|e| (Step::Describe, e.to_string()))?;
+        let subscribe = match &manifest.subscribe {
+            Some(patterns) => patterns.clone(),
+            None => described(&description).map_err(|e| (Step::Describe, e))?,
+        };
+        instance.configure().await.map_err(|e| (Step::Configure, e.to_string()))?;
+        Ok(Self {
+            name,
+            hash,
+            min_priority: manifest.min_priority.unwrap_or(description.min_priority),
+            manifest,
+            description,
+            roles: exports.roles(),
+            subscribe,
+            component,
+            pre,
+            exports,
+            pipeline: Mutex::new(Some(instance)),
+            reaction: Mutex::new(None),
+            stats: Stats::default(),
+        })
+    }
+
+    /// The stem of its file.
+    pub fn name(&self) -> &PluginName {
+        &self.name
+    }
+
+    /// SHA-256 of the component, hexadecimal.
+    pub fn hash(&self) -> &Arc<str> {
+        &self.hash
+    }
+
+    /// What it is.
+    pub fn roles(&self) -> Roles {
+        self.roles
+    }
+
+    /// Its sidecar.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The plugin's own version, for people.
+    pub fn version(&self) -> &str {
+        &self.description.version
+    }
+
+    /// The plugin's own summary, for people.
+    pub fn summary(&self) -> &str {
+        &self.description.summary
+    }
+
+    /// The subjects that it sees.
+    pub fn subscribe(&self) -> &[SubjectPattern] {
+        &self.subscribe
+    }
+
+    /// The least priority that it sees.
+    pub fn min_priority(&self) -> EventPriority {
+        self.min_priority
+    }
+
+    /// What it has done.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    pub(super) fn component(&self) -> &Component {
+        &self.component
+    }
+
+    /// Whether it is to be called with this event. The cheapest call is the one not made.
+    pub fn wants(&self, event: &Event, subject: &Subject) -> bool {
+        event.priority >= self.min_priority && self.subscribe.iter().any(|p| p.matches(subject))
+    }
+
+    /// A verdict, or why there is none, for each of `events`, in their order.
+    pub async fn filter(&self, events: &[&Event]) -> Vec<Result<Verdict, CallError>> {
+        let answers = self.in_batches(events, Role::Filter).await;
+        let verdicts = answers.into_iter().map(|answer| match answer? {
+            Answer::Verdict(verdict) => Ok(verdict),
+            Answer::Patch(_) => Ok(Verdict::Keep),
+        });
+        verdicts.collect()
+    }
+
+    /// A patch, nothing, or why there is neither, for each of `events`, in their order.
+    pub async fn enrich(&self, events: &[&Event]) -> Vec<Result<Option<Patch>, CallError>> {
+        let answers = self.in_batches(events, Role::Enricher).await;
+        let patches = answers.into_iter().map(|answer| match answer? {
+            Answer::Patch(patch) => Ok(patch),
+            Answer::Verdict(_) => Ok(None),
+        });
+        patches.collect()
+    }
+
+    /// Counts events that the plugin's answers changed.
+    pub fn count_changed(&self, events: usize) {
+        self.stats.changed(events as u64);
+    }
+
+    /// Counts a failure that was found in an answer after the call.
+    pub fn count_failure(&self, error: &CallError) {
+        self.stats.failed(error);
+    }
+
+    async fn in_batches(&self, events: &[&Event], role: Role) -> Vec<Result<Answer, CallError>> {
+        let mut slot = self.pipeline.lock().await;
+        let mut answers = Vec::with_capacity(events.len());
+        let mut rest = events;
+        while !rest.is_empty() {
+            let (batch, later) = rest.split_at(batch_size(rest));
+            rest = later;
+            match self.call(&mut slot, batch, role).await {
+                Ok(batch) => answers.extend(batch),
+                // One of them is at fault: each on its own tells which.
+                Err(_) => {
+                    for event in batch {
+                        match self.call(&mut slot, &[event], role).await {
+                            Ok(answer) => answers.extend(answer),
+                            Err(e) => answers.push(Err(e)),
+                        }
+                    }
+                }
+            }
+        }
+        for error in answers.iter().filter_map(|answer| answer.as_ref().err()) {
+            self.stats.failed(error);
+        }
+        answers
+    }
+
+    async fn call(
+        &self,
+        slot: &mut Option<Instance>,
+        events: &[&Event],
+        role: Role,
+    ) -> Result<Vec<Result<Answer, CallError>>, CallError> {
+        // Taken out, and put back only after a good answer: an instance that trapped, hung or was
+        // interrupted by the host's own end is never called again.
+        let mut instance = match slot.take() {
+            Some(instance) => instance,
+            None => self.fresh().await?,
+        };
+        let deadline = self.manifest.pipeline_deadline();
+        let begun = Instant::now();
+        let result = match role {
+            Role::Filter => instance
+                .filter(events, deadline)
+                .await
+                .map(|verdicts| verdicts.into_iter().map(|v| Ok(Answer::Verdict(v))).collect()),
+            Role::Enricher => instance
+                .enrich(events, deadline)
+                .await
+                .map(|patches| patches.into_iter().map(|p| p.map(Answer::Patch)).collect()),
+        };
+        self.stats.called(events.len(), begun.elapsed(), instance.memory());
+        if result.is_ok() {
+            *slot = Some(instance);
+        }
+        result
+    }
+
+    /// What the plugin wants done about a stored event.
+    ///
+    /// # Errors
+    /// [`ReactError`] when it wants nothing done yet, or ever.
+    pub async fn react(&self, delivery: Delivery<'_>) -> Result<Vec<Emission>, ReactError> {
+        let mut slot = self.reaction.lock().await;
+        let answer = self.react_in(&mut slot, delivery).await;
+        let error = match &answer {
+            Ok(Ok(_)) => None,
+            Ok(Err(refusal)) => Some(CallError::Failed(refusal.to_string())),
+            Err(e) => Some(e.clone()),
+        };
+        if let Some(error) = error {
+            self.stats.failed(&error);
+        }
+        answer.unwrap_or_else(|e| Err(ReactError::Retry(e.to_string())))
+    }
+
+    async fn react_in(
+        &self,
+        slot: &mut Option<Instance>,
+        delivery: Delivery<'_>,
+    ) -> Result<Result<Vec<Emission>, ReactError>, CallError> {
+        let mut instance = match slot.take() {
+            Some(instance) => instance,
+            None => self.fresh().await?,
+        };
+        let begun = Instant::now();
+        let result = instance.react(delivery, self.manifest.reaction_deadline()).await;
+        self.stats.called(1, begun.elapsed(), instance.memory());
+        if result.is_ok() {
+            *slot = Some(instance);
+        }
+        result
+    }
+
+    async fn fresh(&self) -> Result<Instance, CallError> {
+        let mut instance =
+            Instance::start(&self.pre, &self.exports, &self.name, &self.manifest).await?;
+        instance.configure().await.map_err(|e| CallError::Start(e.to_string()))?;
+        Ok(instance)
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Role {
+    Filter,
+    Enricher,
+}
+
+enum Answer {
+    Verdict(Verdict),
+    Patch(Option<Patch>),
+}
+
+/// How many of `events` make the next call: at least one.
+fn batch_size(events: &[&Event]) -> usize {
+    let mut bytes = 0;
+    let fitting = events.iter().take(BATCH).take_while(|event| {
+        let before = bytes;
+        bytes += event.message.as_str().len() + event.data.as_str().len();
+        before == 0 || bytes <= BATCH_BYTES
+    });
+    fitting.count().max(1)
+}
+
+fn described(description: &Description) -> Result<Vec<SubjectPattern>, String> {
+    if description.subscribe.is_empty() {
+        return Ok(vec![SubjectPattern::everything()]);
+    }
+    let patterns = description.subscribe.iter().map(|text| text.parse::<SubjectPattern>());
+    patterns.collect::<Result<_, _>>().map_err(|e| e.to_string())
+}

@@ -1,0 +1,418 @@
+//! What is loaded. Compares the plugin folder with what runs, by content, and swaps in what is new
+//! once it works.
+//!
+//! Readers take a snapshot for a batch and are never in the way of a reload: an old version lives
+//! until the last batch that began with it ends. A version that fails at any step leaves the
+//! running one in place, and why it failed stays visible until the file changes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+use tokio::sync::watch;
+use tracing::{info, warn};
+use wasmtime::component::{Component, Linker};
+
+use super::{
+    component::{LoadError, MAX_BYTES, Step, compile},
+    engine::Engine,
+    guest::Guest,
+    linker::linker,
+    manifest::Manifest,
+    plugin::Plugin,
+    status::{PluginState, PluginStatus},
+};
+use crate::{event::PluginName, strict_toml};
+
+/// A file that changed within this time is still being written.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// What runs, at one moment.
+#[derive(Default)]
+pub struct PluginSet {
+    /// By (order, name).
+    pub filters: Vec<Arc<Plugin>>,
+    /// By (order, name).
+    pub enrichers: Vec<Arc<Plugin>>,
+    /// By name.
+    pub reactions: Vec<Arc<Plugin>>,
+}
+
+/// Why the registry cannot work.
+#[derive(Debug, Error)]
+pub enum RegistryError {
+    /// The engine cannot be set up on this machine.
+    #[error("the WebAssembly engine cannot be set up: {0}")]
+    Engine(String),
+    /// The plugin folder cannot be read.
+    #[error("plugin folder {}: {source} (create it, or name another with --plugins)", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+}
+
+/// What a rescan changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A plugin that did not run now does.
+    Loaded(PluginName),
+    /// A new version or sidecar took over.
+    Reloaded(PluginName),
+    /// Its file is gone.
+    Unloaded(PluginName),
+    /// What is in the folder cannot run; the version that ran still does.
+    Failed(LoadError),
+}
+
+/// The loaded plugins.
+pub struct Registry {
+    engine: Engine,
+    linker: Linker<Guest>,
+    folder: Option<PathBuf>,
+    set: watch::Sender<Arc<PluginSet>>,
+    known: Mutex<BTreeMap<String, Known>>,
+    /// One rescan at a time.
+    scanning: tokio::sync::Mutex<()>,
+}
+
+/// What is known of one file.
+#[derive(Default)]
+struct Known {
+    running: Option<Arc<Plugin>>,
+    /// Of the files that were last tried, whether they run or not.
+    tried: Option<Fingerprint>,
+    error: Option<LoadError>,
+    loads: u64,
+    missing: bool,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct Fingerprint {
+    component: Arc<str>,
+    sidecar: Option<Arc<str>>,
+}
+
+/// What lies in the folder under one name.
+struct Candidate {
+    file: PathBuf,
+    bytes: Vec<u8>,
+    sidecar: Option<String>,
+    fingerprint: Fingerprint,
+}
+
+enum Found {
+    Candidate(Candidate),
+    Unreadable(LoadError),
+    /// Still being written.
+    Unsettled,
+}
+
+impl Registry {
+    /// A registry over `folder`, or one that stays empty. Nothing is loaded yet.
+    ///
+    /// # Errors
+    /// [`RegistryError`] when the folder cannot be read, or WebAssembly cannot run here.
+    pub fn new(folder: Option<PathBuf>) -> Result<Self, RegistryError> {
+        if let Some(path) = &folder {
+            std::fs::read_dir(path)
+                .map_err(|source| RegistryError::Folder { path: path.clone(), source })?;
+        }
+        let fault = |e: wasmtime::Error| RegistryError::Engine(format!("{e:#}"));
+        let engine = Engine::new().map_err(fault)?;
+        let linker = linker(engine.wasmtime()).map_err(fault)?;
+        Ok(Self {
+            engine,
+            linker,
+            folder,
+            set: watch::Sender::new(Arc::default()),
+            known: Mutex::default(),
+            scanning: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// The folder, if there is one.
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
+    /// What runs now. Hold it for one batch, not longer: it keeps old versions alive.
+    pub fn snapshot(&self) -> Arc<PluginSet> {
+        Arc::clone(&self.set.borrow())
+    }
+
+    /// What runs, with a notice of each change.
+    pub fn follow(&self) -> watch::Receiver<Arc<PluginSet>> {
+        self.set.subscribe()
+    }
+
+    /// Brings what runs in line with the folder. `settled` says that nobody is writing at the
+    /// moment, so that what lies there is taken as it is.
+    ///
+    /// Returns what changed, and whether some file was still being written or has just vanished,
+    /// so that another rescan is due.
+    pub async fn rescan(&self, settled: bool) -> (Vec<Change>, bool) {
+        let _one_at_a_time = self.scanning.lock().await;
+        let Some(folder) = self.folder.clone() else { return (Vec::new(), false) };
+        let found = match tokio::task::spawn_blocking(move || scan(&folder, settled)).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(e)) => {
+                warn!("the plugin folder cannot be read, what runs stays: {e}");
+                return (Vec::new(), false);
+            }
+            Err(e) => {
+                warn!("the scan of the plugin folder broke off, what runs stays: {e}");
+                return (Vec::new(), false);
+            }
+        };
+        let mut again = false;
+        let mut changes = Vec::new();
+        let present: BTreeSet<String> = found.keys().cloned().collect();
+        for (name, found) in found {
+            match found {
+                Found::Unsettled => again = true,
+                Found::Unreadable(error) => changes.extend(self.refuse(&name, None, error)),
+                Found::Candidate(candidate) => {
+                    changes.extend(self.try_candidate(&name, candidate).await)
+                }
+            }
+        }
+        again |= self.unload_missing(&present, &mut changes);
+        if !changes.is_empty() {
+            self.publish();
+        }
+        for change in &changes {
+            report(change);
+        }
+        (changes, again)
+    }
+
+    /// Every plugin that runs or failed to, by name. `cursor` is left for who knows it.
+    pub fn status(&self) -> Vec<PluginStatus> {
+        self.known().iter().map(|(name, known)| status(name, known)).collect()
+    }
+
+    async fn try_candidate(&self, name: &str, candidate: Candidate) -> Option<Change> {
+        let (before, component) = {
+            let mut known = self.known();
+            let known = known.entry(name.to_owned()).or_default();
+            known.missing = false;
+            if known.tried.as_ref() == Some(&candidate.fingerprint) {
+                return None;
+            }
+            let same =
+                known.running.as_ref().filter(|p| **p.hash() == *candidate.fingerprint.component);
+            (known.running.is_some(), same.map(|plugin| plugin.component().clone()))
+        };
+        let fingerprint = candidate.fingerprint.clone();
+        match self.load(name, candidate, component).await {
+            Ok(plugin) => {
+                let change = match before {
+                    true => Change::Reloaded(plugin.name().clone()),
+                    false => Change::Loaded(plugin.name().clone()),
+                };
+                let mut known = self.known();
+                let known = known.entry(name.to_owned()).or_default();
+                known.running = Some(Arc::new(plugin));
+                known.tried = Some(fingerprint);
+                known.error = None;
+                known.loads += 1;
+                Some(change)
+            }
+            Err(error) => self.refuse(name, Some(fingerprint), error),
+        }
+    }
+
+    /// Remembers why a version does not run; says so once for each cause.
+    fn refuse(&self, name: &str, tried: Option<Fingerprint>, error: LoadError) -> Option<Change> {
+        let mut known = self.known();
+        let known = known.entry(name.to_owned()).or_default();
+        known.missing = false;
+        known.tried = tried;
+        let news = known.error.as_ref() != Some(&error);
+        known.error = Some(error.clone());
+        news.then_some(Change::Failed(error))
+    }
+
+    async fn load(
+        &self,
+        name: &str,
+        candidate: Candidate,
+        component: Option<Component>,
+    ) -> Result<Plugin, LoadError> {
+        let Candidate { file, bytes, sidecar, fingerprint } = candidate;
+        let fault = |step, reason| LoadError { file: file.clone(), step, reason };
+        let plugin_name: PluginName = name.parse().map_err(|e| {
+            fault(
+                Step::Read,
+                format!("the file's stem is the plugin's name, and {name:?} {e} (rename the file)"),
+            )
+        })?;
+        let sidecar_file = file.with_extension("toml");
+        let manifest: Manifest = match sidecar {
+            Some(text) => strict_toml::from_str(&text, &sidecar_file).map_err(|e| LoadError {
+                file: sidecar_file.clone(),
+                step: Step::Sidecar,
+                reason: format!("line {}: {}", e.line, e.reason),
+            })?,
+            None => Manifest::default(),
+        };
+        let component = match component {
+            Some(component) => component,
+            None => {
+                let engine = self.engine.wasmtime().clone();
+                let compiled = tokio::task::spawn_blocking(move || compile(&engine, &bytes)).await;
+                compiled
+                    .map_err(|e| fault(Step::Compile, e.to_string()))?
+                    .map_err(|e| fault(Step::Compile, e))?
+            }
+        };
+        Plugin::load(&self.linker, component, plugin_name, fingerprint.component, manifest)
+            .await
+            .map_err(|(step, reason)| fault(step, reason))
+    }
+
+    /// A file that is gone twice in a row is gone for good; once may be the middle of a rename.
+    fn unload_missing(&self, present: &BTreeSet<String>, changes: &mut Vec<Change>) -> bool {
+        let mut again = false;
+        self.known().retain(|name, known| {
+            if present.contains(name) {
+                return true;
+            }
+            if !known.missing {
+                known.missing = true;
+                again = true;
+                return true;
+            }
+            if let Some(plugin) = &known.running {
+                changes.push(Change::Unloaded(plugin.name().clone()));
+            }
+            false
+        });
+        again
+    }
+
+    fn publish(&self) {
+        let running: Vec<Arc<Plugin>> =
+            self.known().values().filter_map(|known| known.running.clone()).collect();
+        let ordered = |has: fn(&Plugin) -> bool| {
+            let mut plugins: Vec<_> = running.iter().filter(|p| has(p)).cloned().collect();
+            plugins.sort_by(|a, b| {
+                (a.manifest().order, a.name()).cmp(&(b.manifest().order, b.name()))
+            });
+            plugins
+        };
+        self.set.send_replace(Arc::new(PluginSet {
+            filters: ordered(|plugin| plugin.roles().filter),
+            enrichers: ordered(|plugin| plugin.roles().enricher),
+            reactions: running.iter().filter(|p| p.roles().reaction).cloned().collect(),
+        }));
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
+        // Nothing panics while it is held; if it did, what is known is still what is known.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn scan(folder: &Path, settled: bool) -> io::Result<BTreeMap<String, Found>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(folder)? {
+        let file = entry?.path();
+        if file.extension().is_none_or(|extension| extension != "wasm") {
+            continue;
+        }
+        let Some(name) = file.file_stem() else { continue };
+        found.insert(name.to_string_lossy().into_owned(), read(&file, settled));
+    }
+    Ok(found)
+}
+
+fn read(file: &Path, settled: bool) -> Found {
+    let sidecar_file = file.with_extension("toml");
+    let fault = |file: &Path, reason: String| {
+        Found::Unreadable(LoadError { file: file.into(), step: Step::Read, reason })
+    };
+    let metadata = match std::fs::metadata(file) {
+        Ok(metadata) if metadata.len() > MAX_BYTES => {
+            return fault(
+                file,
+                format!("{} bytes, at most {MAX_BYTES} are allowed", metadata.len()),
+            );
+        }
+        Ok(metadata) => metadata,
+        Err(e) => return fault(file, e.to_string()),
+    };
+    let is_young = |metadata: &std::fs::Metadata| {
+        metadata.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age < SETTLE))
+    };
+    let sidecar = match std::fs::read_to_string(&sidecar_file) {
+        Ok(text) => Some(text),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+        Err(e) => return fault(&sidecar_file, e.to_string()),
+    };
+    let sidecar_is_young = std::fs::metadata(&sidecar_file).is_ok_and(|m| is_young(&m));
+    if !settled && (is_young(&metadata) || sidecar_is_young) {
+        return Found::Unsettled;
+    }
+    match std::fs::read(file) {
+        Ok(bytes) => {
+            let fingerprint = Fingerprint {
+                component: sha256(&bytes),
+                sidecar: sidecar.as_ref().map(|text| sha256(text.as_bytes())),
+            };
+            Found::Candidate(Candidate { file: file.into(), bytes, sidecar, fingerprint })
+        }
+        Err(e) => fault(file, e.to_string()),
+    }
+}
+
+fn sha256(bytes: &[u8]) -> Arc<str> {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+}
+
+fn report(change: &Change) {
+    match change {
+        Change::Loaded(name) => info!("plugin {name} loaded"),
+        Change::Reloaded(name) => info!("plugin {name} reloaded"),
+        Change::Unloaded(name) => info!("plugin {name} unloaded, its file is gone"),
+        Change::Failed(error) => warn!("plugin not loaded: {error}"),
+    }
+}
+
+fn status(name: &str, known: &Known) -> PluginStatus {
+    let plugin = known.running.as_deref();
+    let stats = plugin.map(Plugin::stats);
+    PluginStatus {
+        name: name.to_owned(),
+        state: if plugin.is_some() { PluginState::Running } else { PluginState::Failed },
+        roles: plugin.map(|p| p.roles().names().collect()).unwrap_or_default(),
+        hash: plugin.map(|p| p.hash().to_string()),
+        version: plugin.map(|p| p.version().to_owned()),
+        summary: plugin.map(|p| p.summary().to_owned()),
+        subscribe: plugin
+            .map(|p| p.subscribe().iter().map(ToString::to_string).collect())
+            .unwrap_or_default(),
+        min_priority: plugin.map_or("info", |p| p.min_priority().as_str()),
+        order: plugin.map_or(0, |p| p.manifest().order),
+        loads: known.loads,
+        load_error: known.error.as_ref().map(ToString::to_string),
+        calls: stats.map_or(0, |s| s.calls()),
+        events: stats.map_or(0, |s| s.events()),
+        events_changed: stats.map_or(0, |s| s.events_changed()),
+        failures: stats.map_or(0, |s| s.failures()),
+        last_error: stats.and_then(|s| s.last_error()),
+        time_seconds: stats.map_or(0.0, |s| s.time().as_secs_f64()),
+        memory_bytes: stats.map_or(0, |s| s.memory_bytes()),
+        cursor: None,
+    }
+}
