@@ -23,7 +23,12 @@ pub(crate) struct Dice(ChaCha8Rng);
 
 impl Dice {
     pub(crate) fn new(seed: u64, stream: u64) -> Self {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        // By hand, because how `seed_from_u64` stretches a number is not part of ChaCha.
+        let mut key = [0; 32];
+        for (byte, of_seed) in key.iter_mut().zip(seed.to_le_bytes()) {
+            *byte = of_seed;
+        }
+        let mut rng = ChaCha8Rng::from_seed(key);
         rng.set_stream(stream);
         Self(rng)
     }
@@ -70,7 +75,6 @@ impl Dice {
     /// Seconds with one decimal, as CI systems print them.
     pub(crate) fn seconds(&mut self, low: i64, high: i64) -> f64 {
         // Tenths of a working day stay far below 2^53, so the division is the nearest double.
-        #[expect(clippy::as_conversions, clippy::cast_precision_loss)]
         let tenths = self.between(low * 10, high * 10) as f64;
         tenths / 10.0
     }

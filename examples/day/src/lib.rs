@@ -8,19 +8,19 @@
 //!
 //! Reading order is the order in which a day comes about:
 //!
-//! - [`dice`]: repeatable chance, one independent stream for each actor
-//! - [`clock`]: moments of the day, office hours, the pace of work
-//! - [`event`]: the eight fields and their JSON
-//! - [`fleet`]: the projects, agents and reviewers, and who starts what when
-//! - [`topics`]: what the projects work on
-//! - [`nodes`]: the machines, when they are up, their health checks
-//! - [`session`]: one agent's life from spawned to cleaned
-//! - [`pull_request`]: the middle of that life: CI, review, merge
-//! - [`log_tails`]: how a failed CI job ends
-//! - [`tools`]: the orchestrator and the teams' own tools: all-complete and custom events
-//! - [`noise`]: bursts of duplicates
-//! - [`secrets`]: leaked keys, obviously fake
-//! - [`day`]: all of it put together, sorted, numbered
+//! - `dice`: repeatable chance, one independent stream for each actor
+//! - `clock`: moments of the day, office hours, the pace of work
+//! - `event`: the eight fields and their JSON
+//! - `fleet`: the projects, agents and reviewers, and who starts what when
+//! - `topics`: what the projects work on
+//! - `nodes`: the machines, when they are up, their health checks
+//! - `session`: one agent's life from spawned to cleaned
+//! - `pull_request`: the middle of that life: CI, review, merge
+//! - `log_tails`: how a failed CI job ends
+//! - `tools`: the orchestrator and the teams' own tools: all-complete and custom events
+//! - `noise`: bursts of duplicates
+//! - `secrets`: leaked keys, obviously fake
+//! - `day`: all of it put together, sorted, numbered
 
 mod clock;
 mod day;

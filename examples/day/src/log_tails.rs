@@ -4,7 +4,7 @@
 //! names its class.
 
 use crate::dice::Dice;
-use crate::fleet::Language;
+use crate::fleet::{Jobs, Language};
 use crate::topics::Topic;
 
 /// Why a job failed.
@@ -32,6 +32,17 @@ impl Ailment {
     pub(crate) fn some(dice: &mut Dice, weights: &[i64; 6]) -> Self {
         let chosen = dice.weighted(weights.iter().copied());
         Self::ALL.get(chosen).copied().unwrap_or(Self::Test)
+    }
+
+    /// The job in which this shows.
+    pub(crate) fn job(self, jobs: &Jobs, dice: &mut Dice) -> &'static str {
+        match self {
+            Self::Timeout => jobs.slow,
+            Self::OutOfMemory | Self::Compile => jobs.build,
+            Self::Network => dice.word(&[jobs.build, jobs.unit, jobs.slow, jobs.lint]),
+            Self::Test => dice.word(&[jobs.unit, jobs.slow]),
+            Self::Lint => jobs.lint,
+        }
     }
 }
 
@@ -75,6 +86,10 @@ fn out_of_memory(language: Language, dice: &mut Dice) -> Tail {
         Language::Kotlin => format!(
             "> Task :app:mergeDexRelease FAILED\njava.lang.OutOfMemoryError: Java heap space\n\
              The Gradle daemon (pid {pid}) disappeared unexpectedly\nexit code 1"
+        ),
+        Language::Terraform => format!(
+            "Out of memory: Killed process {pid} (terraform) total-vm:{mb}000kB\n\
+             /build/plan.sh: line 41: {pid} Killed\nexit code 137"
         ),
         _ => format!(
             "Out of memory: Killed process {pid} (ld) total-vm:{mb}000kB\n\

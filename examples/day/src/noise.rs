@@ -10,7 +10,7 @@ use crate::clock::{Moment, Span};
 use crate::dice::{Dice, stream};
 use crate::event::{Draft, Kind};
 
-const BURSTS: usize = 34;
+const BURSTS: usize = 30;
 /// A burst is over by then, and the session's next event must be later.
 const BURST: Span = Span::seconds(10);
 

@@ -96,7 +96,7 @@ impl Session {
         );
         let data = self.about();
         self.emit(Kind::SessionWorking, message, data);
-        for _ in 0..self.dice.between(2, 5) {
+        for _ in 0..self.dice.between(1, 4) {
             self.stir();
         }
     }
@@ -134,7 +134,7 @@ impl Session {
 
     /// The chatty agent reports each thought, every few seconds, for minutes.
     fn chatter(&mut self) {
-        for _ in 0..self.dice.between(50, 70) {
+        for _ in 0..self.dice.between(45, 60) {
             self.wait(Span::seconds(1), Span::seconds(5));
             let thought = self.dice.word(&[
                 "thinking…",
@@ -246,6 +246,7 @@ impl Session {
         if self.status == to {
             return;
         }
+        self.wait(Span::milliseconds(40), Span::seconds(1));
         let message = format!("status: {} → {to}", self.status);
         let data = Data::default().with("from", self.status).with("to", to);
         self.emit(Kind::StatusChanged, message, data);

@@ -34,6 +34,20 @@ pub struct Announcer {
     head: Arc<AtomicU64>,
 }
 
+/// The receiving end of an [`Announcer`].
+pub struct Feed {
+    live: broadcast::WeakSender<Arc<LogEntry>>,
+    head: Arc<AtomicU64>,
+}
+
+impl Feed {
+    /// The bus over the log that ends at `head` and that `reader` reads.
+    pub fn bus(self, reader: Reader, head: Seq) -> Bus {
+        self.head.fetch_max(head, Ordering::AcqRel);
+        Bus { live: self.live, head: self.head, reader }
+    }
+}
+
 /// The subscribing half. Cheap to clone; subscriptions end when the [`Announcer`] is gone.
 #[derive(Clone)]
 pub struct Bus {
@@ -49,10 +63,10 @@ impl Announcer {
         Self { live: broadcast::Sender::new(CAPACITY), head: Arc::default() }
     }
 
-    /// The subscribing half over a log that ends at `head`, which `reader` reads.
-    pub fn bus(&self, reader: Reader, head: Seq) -> Bus {
-        self.head.fetch_max(head, Ordering::AcqRel);
-        Bus { live: self.live.downgrade(), head: Arc::clone(&self.head), reader }
+    /// The end that subscribers hold. Taken before the announcer goes to the store, which in turn
+    /// has the reader that a [`Bus`] needs.
+    pub fn feed(&self) -> Feed {
+        Feed { live: self.live.downgrade(), head: Arc::clone(&self.head) }
     }
 }
 

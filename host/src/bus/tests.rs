@@ -15,11 +15,9 @@ struct Log {
 fn log() -> Log {
     let folder = tempfile::tempdir().unwrap();
     let announcer = Announcer::new();
-    // The store takes the announcer; the bus is made from its halves before.
-    let head = Arc::clone(&announcer.head);
-    let live = announcer.live.downgrade();
+    let feed = announcer.feed();
     let store = Store::open(&folder.path().join("ennio.db"), announcer).unwrap();
-    let bus = Bus { live, head, reader: store.reader().clone() };
+    let bus = feed.bus(store.reader().clone(), store.head_at_open());
     Log { store, bus, _folder: folder }
 }
 

@@ -1,0 +1,77 @@
+//! What the host tells of itself: plugins, status, signs of life, metrics.
+
+use axum::{
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::{
+    metrics::{PluginLabels, SinkLabels},
+    plugin::PluginStatus,
+};
+
+use super::{Api, problem::Problem};
+
+#[derive(Serialize)]
+pub(super) struct Plugins {
+    plugins: Vec<PluginStatus>,
+}
+
+pub(super) async fn plugins(State(api): State<Api>) -> axum::Json<Plugins> {
+    axum::Json(Plugins { plugins: api.host.plugins() })
+}
+
+pub(super) async fn status(
+    State(api): State<Api>,
+) -> Result<axum::Json<serde_json::Value>, Problem> {
+    let host = &api.host;
+    let dead_letters = host.log().dead_letters().await?.len();
+    Ok(axum::Json(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "head": host.bus().head(),
+        "database": host.database(),
+        "nats": null,
+        "cursors": host.reactions(),
+        "dead_letters": dead_letters,
+    })))
+}
+
+/// The process lives.
+pub(super) async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// The log can be read, so events can be taken and asked for.
+pub(super) async fn readyz(State(api): State<Api>) -> Result<&'static str, Problem> {
+    api.host.log().cursor("readyz").await?;
+    Ok("ready\n")
+}
+
+pub(super) async fn metrics(State(api): State<Api>) -> Response {
+    let host = &api.host;
+    let metrics = host.metrics();
+    let head = host.bus().head();
+    for plugin in host.plugins() {
+        let labels = PluginLabels { plugin: plugin.name };
+        metrics.plugin_calls.get_or_create(&labels).set(plugin.calls as i64);
+        metrics.plugin_events.get_or_create(&labels).set(plugin.events as i64);
+        metrics.plugin_failures.get_or_create(&labels).set(plugin.failures as i64);
+        metrics.plugin_seconds.get_or_create(&labels).set(plugin.time_seconds);
+        metrics.plugin_memory.get_or_create(&labels).set(plugin.memory_bytes as i64);
+        metrics.plugin_loads.get_or_create(&labels).set(plugin.loads as i64);
+    }
+    for (plugin, position) in host.reactions() {
+        let labels = SinkLabels { sink: format!("reaction/{plugin}") };
+        metrics.lag.get_or_create(&labels).set(head.saturating_sub(position) as i64);
+    }
+    match metrics.text() {
+        Ok(text) => {
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            ([(header::CONTENT_TYPE, kind)], text).into_response()
+        }
+        Err(e) => Problem::unreadable_body(e).into_response(),
+    }
+}

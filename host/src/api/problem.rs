@@ -1,0 +1,171 @@
+//! Errors as RFC 9457 problem documents. One exhaustive match an error type.
+
+use axum::{
+    http::{HeaderValue, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+use crate::{
+    event::{EventError, EventId, Seq},
+    pipeline::PublishError,
+    store::StoreError,
+};
+
+/// A problem document. `field` names the member of an event that is at fault, `parameter` the
+/// query parameter.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Problem {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameter: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<EventId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<Seq>,
+}
+
+impl Problem {
+    pub(super) fn new(
+        status: StatusCode,
+        kind: &'static str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
+        let detail = detail.into();
+        let status = status.as_u16();
+        Self { kind, title, status, detail, field: None, parameter: None, id: None, seq: None }
+    }
+
+    pub(super) fn parameter(name: &str, detail: impl std::fmt::Display) -> Self {
+        let mut problem = Self::new(
+            StatusCode::BAD_REQUEST,
+            "urn:ennio:problem:invalid-parameter",
+            "invalid query parameter",
+            format!("{name}: {detail}"),
+        );
+        problem.parameter = Some(name.to_owned());
+        problem
+    }
+
+    pub(super) fn too_large(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "urn:ennio:problem:too-large", "too large", detail)
+    }
+
+    pub(super) fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "urn:ennio:problem:not-found", "not found", detail)
+    }
+
+    pub(super) fn unreadable_body(detail: impl std::fmt::Display) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "urn:ennio:problem:unreadable-body",
+            "the body cannot be read",
+            detail.to_string(),
+        )
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_string(&self).unwrap_or_default();
+        let content = (header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        let mut response = (status, [content], body).into_response();
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE) {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+impl From<EventError> for Problem {
+    fn from(e: EventError) -> Self {
+        let mut problem = Self::new(
+            StatusCode::BAD_REQUEST,
+            "urn:ennio:problem:invalid-event",
+            "invalid event",
+            e.to_string(),
+        );
+        problem.field = Some(e.field);
+        problem
+    }
+}
+
+impl From<PublishError> for Problem {
+    fn from(e: PublishError) -> Self {
+        let detail = e.to_string();
+        match e {
+            PublishError::Conflict { id, seq } => {
+                let kind = "urn:ennio:problem:conflict";
+                let mut problem = Self::new(StatusCode::CONFLICT, kind, "id is taken", detail);
+                problem.id = Some(id);
+                problem.seq = Some(seq);
+                problem
+            }
+            PublishError::Held { .. } => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "urn:ennio:problem:held",
+                "held back by a plugin",
+                detail,
+            ),
+            PublishError::Store(e) => e.into(),
+            PublishError::Closed => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "urn:ennio:problem:closing",
+                "shutting down",
+                detail,
+            ),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(e: StoreError) -> Self {
+        let detail = e.to_string();
+        let (status, kind, title) = match e {
+            StoreError::Full(_) => (
+                StatusCode::INSUFFICIENT_STORAGE,
+                "urn:ennio:problem:full",
+                "no space, nothing was stored",
+            ),
+            StoreError::Failed(_) | StoreError::Closed => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "urn:ennio:problem:store-unavailable",
+                "the log is not available",
+            ),
+            StoreError::TooSlow { .. } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "urn:ennio:problem:too-slow",
+                "the query took too long",
+            ),
+            StoreError::Refused(_) | StoreError::Read(_) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "urn:ennio:problem:store", "the log failed")
+            }
+        };
+        Self::new(status, kind, title, detail)
+    }
+}
+
+pub(super) async fn no_such_path(uri: Uri) -> Problem {
+    Problem::not_found(format!(
+        "no such path: {} (there are /v1/events, /v1/events/stream, /v1/events/{{id}}, /v1/plugins, \
+         /v1/status, /healthz, /readyz and /metrics)",
+        uri.path()
+    ))
+}
+
+pub(super) async fn method_not_allowed(uri: Uri) -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "urn:ennio:problem:method",
+        "method not allowed",
+        format!("{} does not take this method", uri.path()),
+    )
+}

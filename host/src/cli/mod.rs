@@ -1,0 +1,3 @@
+//! placeholder until the client commands land
+pub mod config;
+pub mod serve;

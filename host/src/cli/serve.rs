@@ -1,0 +1,157 @@
+//! `ennio serve`: the life of a host, from the configuration to the last checkpoint.
+
+use std::{
+    io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Instant,
+};
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    api::{Guard, Server, Token},
+    config::{Config, LogConfig, LogFormat},
+    host::Host,
+};
+
+/// Arguments of `ennio serve`. Each wins over the configuration file.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Configuration file; `examples/deploy/ennio.toml` shows every key
+    #[arg(long, env = "ENNIO_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// SQLite file of the log; made when it does not exist [default: ennio.db]
+    #[arg(long, env = "ENNIO_DB", value_name = "FILE")]
+    db: Option<PathBuf>,
+    /// Address and port of the HTTP server; port 0 takes a free one [default: 127.0.0.1:7117]
+    #[arg(long, env = "ENNIO_LISTEN", value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Folder of plugins, watched for changes [default: none]
+    #[arg(long, env = "ENNIO_PLUGINS", value_name = "DIR")]
+    plugins: Option<PathBuf>,
+    /// NATS server that committed events are published to [default: none]
+    #[arg(long, env = "ENNIO_NATS", value_name = "URL")]
+    nats: Option<String>,
+    /// Bearer token that every request has to carry [default: none]
+    #[arg(long, env = "ENNIO_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// Log filter, like `info` or `info,ennio::guest=debug` [default: info]
+    #[arg(long, env = "ENNIO_LOG", value_name = "FILTER")]
+    log: Option<String>,
+}
+
+/// Serves until a signal or a failed database ends it.
+///
+/// # Errors
+/// When the configuration, the address, the database or the plugin folder cannot be used.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let begun = Instant::now();
+    let (config, token) = configure(args)?;
+    start_logging(&config.log)?;
+    let guard = Guard::new(config.api.listen, token, config.api.hosts.clone())?;
+
+    // The address first: a second host then stops before it touches anything.
+    let listener = Server::bind(config.api.listen).await?;
+    let mut builder = Host::builder(&config.store.database);
+    if let Some(folder) = &config.plugins.folder {
+        builder = builder.plugins(folder);
+    }
+    let host = Arc::new(builder.start().await?);
+    let server = Server::start(listener, Arc::clone(&host), guard)?;
+    let plugins = host.plugins();
+    let running = plugins.iter().filter(|plugin| plugin.hash.is_some()).count();
+    println!(
+        "ennio {} is ready on http://{} (log {}, {} events, {running} plugins{}, {} ms)",
+        env!("CARGO_PKG_VERSION"),
+        server.address(),
+        config.store.database.display(),
+        host.bus().head(),
+        match plugins.len() - running {
+            0 => String::new(),
+            failed => format!(", {failed} not loaded"),
+        },
+        begun.elapsed().as_millis(),
+    );
+
+    let (reason, code) = wait_for_the_end(&host).await?;
+    println!("ennio is stopping: {reason}");
+    server.stop().await;
+    host.shutdown().await;
+    println!("ennio has stopped, everything accepted is on disk ({} events)", host.bus().head());
+    Ok(code)
+}
+
+/// Flags win over variables, which clap has merged, and those over the file.
+fn configure(args: Args) -> anyhow::Result<(Config, Option<Token>)> {
+    let mut config = match &args.config {
+        Some(path) => Config::read(path)?,
+        None => Config::default(),
+    };
+    if let Some(database) = args.db {
+        config.store.database = database;
+    }
+    if let Some(listen) = args.listen {
+        config.api.listen = listen;
+    }
+    if let Some(folder) = args.plugins {
+        config.plugins.folder = Some(folder);
+    }
+    if let Some(url) = args.nats {
+        config.nats.url = Some(url);
+    }
+    if let Some(filter) = args.log {
+        config.log.filter = filter;
+    }
+    let token = match (args.token, &config.api.token_file) {
+        (Some(token), _) => Some(Token::new(&token)),
+        (None, Some(path)) => {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("token file {}", path.display()))?;
+            Some(Token::new(&text))
+        }
+        (None, None) => None,
+    };
+    Ok((config, token))
+}
+
+fn start_logging(config: &LogConfig) -> anyhow::Result<()> {
+    // What libraries say at `info` is no news to an operator; their own filter still wins.
+    let filter =
+        EnvFilter::try_new(format!("rusqlite_migration=warn,async_nats=warn,{}", config.filter))
+            .with_context(|| {
+                format!("log filter {:?} (write a level like `info`)", config.filter)
+            })?;
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    let started = match config.format {
+        LogFormat::Text => lines.try_init(),
+        LogFormat::Json => lines.json().try_init(),
+    };
+    started.map_err(|e| anyhow::anyhow!("logging cannot be started: {e}"))
+}
+
+/// Why the host ends, and the exit code that says so. A second signal ends the process at once.
+async fn wait_for_the_end(host: &Host) -> anyhow::Result<(String, ExitCode)> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
+    let reason = tokio::select! {
+        _ = interrupt.recv() => "interrupted".to_owned(),
+        _ = terminate.recv() => "asked to terminate".to_owned(),
+        reason = host.failed() => {
+            error!("the database failed: {reason}");
+            return Ok((format!("the database failed: {reason}"), ExitCode::FAILURE));
+        }
+    };
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        info!("second signal, ending at once; everything that was answered is on disk");
+        std::process::exit(130);
+    });
+    Ok((reason, ExitCode::SUCCESS))
+}

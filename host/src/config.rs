@@ -1,0 +1,168 @@
+//! The host's configuration: one typed file, strict about unknown keys. Flags and `ENNIO_*`
+//! variables are laid over it by `cli/serve.rs`; this module knows the file alone.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::{event::ProjectId, strict_toml};
+
+/// Everything that can be configured. Every key is optional.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The log.
+    #[serde(default)]
+    pub store: StoreConfig,
+    /// The HTTP server.
+    #[serde(default)]
+    pub api: ApiConfig,
+    /// Plugins.
+    #[serde(default)]
+    pub plugins: PluginsConfig,
+    /// NATS. Off without a URL.
+    #[serde(default)]
+    pub nats: NatsConfig,
+    /// The host's own log lines.
+    #[serde(default)]
+    pub log: LogConfig,
+}
+
+/// The log.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreConfig {
+    /// The SQLite file; made when it does not exist. Default `ennio.db`.
+    pub database: PathBuf,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self { database: "ennio.db".into() }
+    }
+}
+
+/// The HTTP server.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApiConfig {
+    /// Address and port. Default `127.0.0.1:7117`; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// A file that holds the bearer token. Needed when other machines can reach `listen`.
+    pub token_file: Option<PathBuf>,
+    /// Host names, besides the loopback ones, that a server on loopback answers to.
+    pub hosts: Vec<String>,
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7117)),
+            token_file: None,
+            hosts: Vec::new(),
+        }
+    }
+}
+
+/// Plugins.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PluginsConfig {
+    /// The folder of `NAME.wasm` and `NAME.toml`. No plugin runs without one.
+    pub folder: Option<PathBuf>,
+}
+
+/// NATS.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NatsConfig {
+    /// Like `nats://127.0.0.1:4222`. Nothing is published without one.
+    pub url: Option<String>,
+    /// The first token of every subject on the wire. Default `ennio`.
+    pub prefix: Option<ProjectId>,
+}
+
+/// The host's own log lines, on stderr.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// A level (`error`, `warn`, `info`, `debug`, `trace`) or `target=level` pairs. Default `info`.
+    pub filter: String,
+    /// `text` or `json`. Default `text`.
+    pub format: LogFormat,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { filter: "info".into(), format: LogFormat::Text }
+    }
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("configuration {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// The file is wrong.
+    #[error("configuration {0}")]
+    Toml(#[from] strict_toml::TomlError),
+}
+
+impl Config {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when it cannot be read, has an unknown key or a value out of its bounds.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.into(), source })?;
+        Ok(strict_toml::from_str(&text, path)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The commented file that ships is the documentation, so it has to say what is true.
+    #[test]
+    fn the_shipped_file_says_every_default() {
+        let text = include_str!("../../examples/deploy/ennio.toml");
+        let shipped: Config = strict_toml::from_str(text, Path::new("ennio.toml")).unwrap();
+        assert_eq!(shipped, Config::default());
+        let uncommented: String = text
+            .lines()
+            .map(|line| match line.strip_prefix("# ") {
+                Some(key) if key.contains(" = ") && !key.contains(": ") => format!("{key}\n"),
+                _ => format!("{line}\n"),
+            })
+            .collect();
+        let full: Config = strict_toml::from_str(&uncommented, Path::new("ennio.toml")).unwrap();
+        assert!(
+            full.api.token_file.is_some()
+                && full.plugins.folder.is_some()
+                && full.nats.url.is_some()
+        );
+    }
+}

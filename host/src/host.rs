@@ -1,0 +1,189 @@
+//! The whole host as a value: build it, publish to it, subscribe to it, shut it down. The binary is
+//! this and an HTTP server; an embedding program is this alone.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use thiserror::Error;
+use tokio::sync::Mutex;
+
+use crate::{
+    bus::{Announcer, Bus},
+    event::{Draft, LogEntry},
+    metrics::Metrics,
+    pipeline::{self, Pipeline, PublishError, Receipt},
+    plugin::{PluginStatus, Registry, RegistryError, Watcher, WatcherError},
+    reaction::{Positions, Reactions},
+    store::{Observer, OpenError, Reader, Store},
+};
+
+/// Why a host does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The database.
+    #[error("cannot open the database: {0}")]
+    Store(#[from] OpenError),
+    /// The plugins.
+    #[error(transparent)]
+    Plugins(#[from] RegistryError),
+    /// Hot reload.
+    #[error(transparent)]
+    Watcher(#[from] WatcherError),
+}
+
+/// What a host is made of.
+#[derive(Debug, Clone)]
+pub struct Builder {
+    database: PathBuf,
+    plugins: Option<PathBuf>,
+}
+
+/// A running host.
+pub struct Host {
+    store: Arc<Store>,
+    bus: Bus,
+    plugins: Arc<Registry>,
+    pipeline: Pipeline,
+    positions: Positions,
+    metrics: Metrics,
+    /// Gone once the host is shut down.
+    running: Mutex<Option<Running>>,
+}
+
+/// What has to be stopped, in the order of the flow.
+struct Running {
+    watcher: Option<Watcher>,
+    reactions: Reactions,
+    sequencer: pipeline::Running,
+}
+
+impl Builder {
+    /// The folder of plugins. Without one, no plugin runs.
+    pub fn plugins(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.plugins = Some(folder.into());
+        self
+    }
+
+    /// Opens the log, loads the plugins, and starts everything that follows the log.
+    ///
+    /// # Errors
+    /// [`StartError`] when the database or the plugin folder cannot be used. A plugin that cannot be
+    /// loaded is no error: it is logged and shown by [`Host::plugins`].
+    pub async fn start(self) -> Result<Host, StartError> {
+        let plugins = Arc::new(Registry::new(self.plugins)?);
+        let metrics = Metrics::default();
+        let announcer = Announcer::new();
+        let feed = announcer.feed();
+        let observer = CommitObserver { announcer, metrics: metrics.clone() };
+        let store = Arc::new(Store::open(&self.database, observer)?);
+        let bus = feed.bus(store.reader().clone(), store.head_at_open());
+        metrics.head.set(store.head_at_open() as i64);
+        plugins.rescan(true).await;
+        let watcher = Watcher::start(Arc::clone(&plugins))?;
+        let (pipeline, sequencer) =
+            Pipeline::start(Arc::clone(&store), Arc::clone(&plugins), metrics.clone());
+        let reactions =
+            Reactions::start(&plugins, bus.clone(), Arc::clone(&store), pipeline.clone());
+        let positions = reactions.positions();
+        let running = Running { watcher, reactions, sequencer };
+        let running = Mutex::new(Some(running));
+        Ok(Host { store, bus, plugins, pipeline, positions, metrics, running })
+    }
+}
+
+impl Host {
+    /// A host over the database file `database`, which is made when it does not exist.
+    pub fn builder(database: impl Into<PathBuf>) -> Builder {
+        Builder { database: database.into(), plugins: None }
+    }
+
+    /// Publishes one event. The receipt says that it is committed to disk.
+    ///
+    /// # Errors
+    /// [`PublishError`] when it is not in the log, or nobody can know.
+    pub async fn publish(&self, event: impl Into<Draft>) -> Result<Receipt, PublishError> {
+        self.pipeline.publish(event).await
+    }
+
+    /// The way in, to keep or to hand on.
+    pub fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    /// Every committed event, for whoever subscribes.
+    pub fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    /// The log, for questions.
+    pub fn log(&self) -> &Reader {
+        self.store.reader()
+    }
+
+    /// The database file.
+    pub fn database(&self) -> &Path {
+        self.store.path()
+    }
+
+    /// The store, for sinks that keep a cursor.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Every plugin that runs or failed to, by name.
+    pub fn plugins(&self) -> Vec<PluginStatus> {
+        let positions = self.positions.all();
+        let mut plugins = self.plugins.status();
+        for plugin in &mut plugins {
+            plugin.cursor = positions.get(&plugin.name).copied();
+        }
+        plugins
+    }
+
+    /// How far each reaction has come, by plugin.
+    pub fn reactions(&self) -> BTreeMap<String, u64> {
+        self.positions.all()
+    }
+
+    /// The host's own figures.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Returns with the reason once the database has failed. The host takes no more events then.
+    pub async fn failed(&self) -> String {
+        self.store.failed().await
+    }
+
+    /// Ends what takes events in and everything behind it: submitted events are committed, cursors
+    /// saved, and the WAL is moved into the main file. A second call does nothing.
+    pub async fn shutdown(&self) {
+        let Some(running) = self.running.lock().await.take() else { return };
+        if let Some(watcher) = running.watcher {
+            watcher.stop().await;
+        }
+        running.reactions.stop().await;
+        running.sequencer.close().await;
+        self.store.close().await;
+    }
+}
+
+/// Announces commits on the bus and counts them.
+struct CommitObserver {
+    announcer: Announcer,
+    metrics: Metrics,
+}
+
+impl Observer for CommitObserver {
+    fn committed(&mut self, entries: &[Arc<LogEntry>], took: Duration) {
+        self.metrics.commit_seconds.observe(took.as_secs_f64());
+        if let Some(last) = entries.last() {
+            self.metrics.head.set(last.seq as i64);
+        }
+        self.announcer.committed(entries, took);
+    }
+}

@@ -1,0 +1,17 @@
+//! Reactions: what plugins do after an event is in the log.
+//!
+//! Each reaction plugin follows the log with a cursor of its own, so a slow one holds up nobody
+//! else, and one that was away goes on where it stopped. What it emits and the move of its cursor
+//! are one transaction; the ids of what it emits derive from the event, so running a reaction
+//! again changes nothing. What fails is tried again with back-off; what keeps failing becomes a
+//! dead letter, and the cursor moves on.
+//!
+//! A new plugin starts at the log's end.
+//!
+//! Knows `event`, `store`, `bus`, `plugin`, `pipeline`. May not know who listens to what it emits.
+
+mod emission;
+mod supervisor;
+mod worker;
+
+pub use supervisor::{Positions, Reactions};

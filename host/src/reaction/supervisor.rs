@@ -1,0 +1,142 @@
+//! Keeps one worker for each loaded reaction plugin.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::{
+    sync::watch,
+    task::{Id, JoinError, JoinHandle, JoinSet},
+};
+use tracing::error;
+
+use crate::{
+    bus::Bus,
+    event::{PluginName, Seq},
+    pipeline::Pipeline,
+    plugin::{PluginSet, Registry},
+    store::Store,
+};
+
+use super::worker::Worker;
+
+/// How far each reaction plugin has come, for whoever wants to see it.
+#[derive(Debug, Clone, Default)]
+pub struct Positions(Arc<Mutex<BTreeMap<String, Seq>>>);
+
+impl Positions {
+    pub(super) fn set(&self, plugin: &PluginName, seq: Seq) {
+        let mut positions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match positions.get_mut(plugin.as_str()) {
+            Some(position) => *position = seq,
+            None => drop(positions.insert(plugin.to_string(), seq)),
+        }
+    }
+
+    /// By plugin: everything up to and with this place is done.
+    pub fn all(&self) -> BTreeMap<String, Seq> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The running reactions.
+pub struct Reactions {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+    positions: Positions,
+}
+
+impl Reactions {
+    /// Starts a worker for each reaction plugin, now and whenever one is loaded.
+    pub fn start(plugins: &Registry, bus: Bus, store: Arc<Store>, pipeline: Pipeline) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let positions = Positions::default();
+        let supervisor = Supervisor {
+            plugins: plugins.follow(),
+            stop: stopped,
+            bus,
+            store,
+            pipeline,
+            positions: positions.clone(),
+            workers: JoinSet::new(),
+            names: HashMap::new(),
+        };
+        Self { stop, task: tokio::spawn(supervisor.run()), positions }
+    }
+
+    /// How far each plugin has come.
+    pub fn positions(&self) -> Positions {
+        self.positions.clone()
+    }
+
+    /// Ends after the calls that are under way, and saves every cursor.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        if let Err(e) = self.task.await {
+            error!("the reactions ended badly: {e}");
+        }
+    }
+}
+
+struct Supervisor {
+    plugins: watch::Receiver<Arc<PluginSet>>,
+    stop: watch::Receiver<bool>,
+    bus: Bus,
+    store: Arc<Store>,
+    pipeline: Pipeline,
+    positions: Positions,
+    workers: JoinSet<()>,
+    names: HashMap<Id, PluginName>,
+}
+
+impl Supervisor {
+    async fn run(mut self) {
+        loop {
+            let set = Arc::clone(&self.plugins.borrow_and_update());
+            for plugin in &set.reactions {
+                if !self.names.values().any(|name| name == plugin.name()) {
+                    self.hire(plugin.name());
+                }
+            }
+            drop(set);
+            let ended = tokio::select! {
+                _ = self.stop.wait_for(|stop| *stop) => break,
+                changed = self.plugins.changed() => match changed {
+                    Ok(()) => None,
+                    Err(_) => break,
+                },
+                ended = self.workers.join_next_with_id(), if !self.workers.is_empty() => ended,
+            };
+            // A worker whose plugin is gone ends by itself; the plugin may be back by now.
+            ended.into_iter().for_each(|ended| self.ended(ended));
+        }
+        while let Some(ended) = self.workers.join_next_with_id().await {
+            self.ended(ended);
+        }
+    }
+
+    fn ended(&mut self, outcome: Result<(Id, ()), JoinError>) {
+        let (id, fault) = match outcome {
+            Ok((id, ())) => (id, None),
+            Err(e) => (e.id(), Some(e)),
+        };
+        if let (Some(name), Some(fault)) = (self.names.remove(&id), fault) {
+            error!("reaction {name} ended badly: {fault}");
+        }
+    }
+
+    fn hire(&mut self, name: &PluginName) {
+        let worker = Worker {
+            name: name.clone(),
+            plugins: self.plugins.clone(),
+            stop: self.stop.clone(),
+            bus: self.bus.clone(),
+            store: Arc::clone(&self.store),
+            pipeline: self.pipeline.clone(),
+            positions: self.positions.clone(),
+        };
+        let handle = self.workers.spawn(worker.run());
+        self.names.insert(handle.id(), name.clone());
+    }
+}

@@ -1,0 +1,249 @@
+//! One reaction plugin's way through the log: one event at a time, in order.
+
+use std::{sync::Arc, time::Duration};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval, sleep},
+};
+use tracing::{error, warn};
+
+use crate::{
+    bus::{Bus, SubscriptionError},
+    event::{Cause, Draft, LogEntry, PluginName, Selection, Seq},
+    pipeline::{Origin, Pipeline, PublishError},
+    plugin::{Delivery, Plugin, PluginSet, ReactError},
+    store::{DeadLetter, Effect, Store, StoreError},
+};
+
+use super::{emission, supervisor::Positions};
+
+/// How often a cursor is saved while events need no action. What lies between is delivered again
+/// after a crash, which by contract does no harm.
+const SAVE_EVERY: Duration = Duration::from_millis(200);
+
+/// The first wait before another try; each further one is twice as long, with jitter.
+const FIRST_RETRY: Duration = Duration::from_millis(200);
+/// The longest wait before another try.
+const LAST_RETRY: Duration = Duration::from_secs(60);
+/// Before asking the store again after it failed.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+
+pub(super) struct Worker {
+    pub(super) name: PluginName,
+    pub(super) plugins: watch::Receiver<Arc<PluginSet>>,
+    pub(super) stop: watch::Receiver<bool>,
+    pub(super) bus: Bus,
+    pub(super) store: Arc<Store>,
+    pub(super) pipeline: Pipeline,
+    pub(super) positions: Positions,
+}
+
+/// Why a worker left an event or the log.
+enum Leave {
+    /// The host or the plugin is going.
+    Stop,
+    /// Another version of the plugin is there.
+    NewVersion,
+}
+
+impl Worker {
+    /// The name under which a plugin's place is kept.
+    pub(super) fn cursor(&self) -> String {
+        format!("reaction/{}", self.name)
+    }
+
+    pub(super) async fn run(mut self) {
+        let Some(mut position) = self.start().await else { return };
+        while let Some(plugin) = self.current() {
+            let leave = self.follow(&plugin, &mut position).await;
+            self.save(position).await;
+            if matches!(leave, Leave::Stop) {
+                return;
+            }
+        }
+    }
+
+    /// Where to begin; a plugin without a cursor gets one at the log's end.
+    async fn start(&mut self) -> Option<Seq> {
+        loop {
+            match self.store.reader().cursor(&self.cursor()).await {
+                Ok(Some(seq)) => return Some(seq),
+                Ok(None) => {
+                    let head = self.bus.head();
+                    match self.store.apply(vec![self.moved(head)]).await {
+                        Ok(()) => return Some(head),
+                        Err(e) => warn!("reaction {}: its cursor cannot be made: {e}", self.name),
+                    }
+                }
+                Err(e) => warn!("reaction {}: its cursor cannot be read: {e}", self.name),
+            }
+            self.wait(STORE_RETRY).await.ok()?;
+        }
+    }
+
+    fn current(&self) -> Option<Arc<Plugin>> {
+        self.plugins.borrow().reactions.iter().find(|plugin| *plugin.name() == self.name).cloned()
+    }
+
+    /// Reacts to event after event with one version of the plugin.
+    async fn follow(&mut self, plugin: &Arc<Plugin>, position: &mut Seq) -> Leave {
+        let selection = Selection {
+            patterns: plugin.subscribe().to_vec(),
+            min_priority: plugin.min_priority(),
+            ..Selection::default()
+        };
+        let mut events = self.bus.subscribe_after(selection, *position);
+        let mut saved = *position;
+        let mut clock = interval(SAVE_EVERY);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            *position = events.position();
+            self.positions.set(&self.name, *position);
+            tokio::select! {
+                biased;
+                leave = self.leave(plugin) => return leave,
+                _ = clock.tick() => {
+                    if *position > saved {
+                        self.save(*position).await;
+                        saved = *position;
+                    }
+                }
+                next = events.next() => match next {
+                    Ok(entry) => {
+                        if let Err(leave) = self.react(plugin, &entry).await {
+                            // Not done: the next one to come begins with it.
+                            *position = entry.seq - 1;
+                            return leave;
+                        }
+                    }
+                    Err(SubscriptionError::Closed) => return Leave::Stop,
+                    Err(SubscriptionError::Store(e)) => {
+                        warn!("reaction {}: cannot read the log: {e}", self.name);
+                        if let Err(leave) = self.wait(STORE_RETRY).await {
+                            return leave;
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    /// Reacts to one event until it is done, or is a dead letter.
+    async fn react(&mut self, plugin: &Arc<Plugin>, entry: &LogEntry) -> Result<(), Leave> {
+        let retries = plugin.manifest().reaction.retries.get();
+        let mut waits = ExponentialBuilder::new()
+            .with_min_delay(FIRST_RETRY)
+            .with_max_delay(LAST_RETRY)
+            .with_max_times(retries as usize)
+            .with_jitter()
+            .build();
+        for attempt in 1.. {
+            let (reason, may_retry) = match plugin.react(Delivery { entry, attempt }).await {
+                Ok(emissions) if emissions.is_empty() => return Ok(()),
+                Ok(emissions) => match emission::drafts(plugin, entry, emissions) {
+                    Ok(drafts) => {
+                        plugin.count_changed(1);
+                        return self.emit(entry, drafts).await;
+                    }
+                    Err(reason) => (reason, false),
+                },
+                Err(ReactError::Fatal(reason)) => (reason, false),
+                Err(ReactError::Retry(reason)) => (reason, true),
+            };
+            match waits.next().filter(|_| may_retry) {
+                Some(wait) => {
+                    warn!(plugin = self.name.as_str(), event = %entry.event.id, "attempt {attempt} failed, next in {wait:.1?}: {reason}");
+                    self.wait_with(plugin, wait).await?;
+                }
+                None => return self.bury(entry, reason, attempt).await,
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits what was emitted together with the cursor.
+    async fn emit(&mut self, entry: &LogEntry, drafts: Vec<Draft>) -> Result<(), Leave> {
+        let cause = Cause { event_id: entry.event.id, plugin: self.name.clone() };
+        let origin = Origin::Reaction { cause, hops: entry.hops + 1 };
+        loop {
+            let effects = vec![self.moved(entry.seq)];
+            let outcomes = self.pipeline.submit(drafts.clone(), origin.clone(), effects).await;
+            // A conflict says that an earlier run emitted something under this id: that run counts.
+            let failure = outcomes
+                .into_iter()
+                .filter_map(Result::err)
+                .find(|e| !matches!(e, PublishError::Conflict { .. }));
+            match failure {
+                None => return Ok(()),
+                Some(PublishError::Closed | PublishError::Store(StoreError::Closed)) => {
+                    return Err(Leave::Stop);
+                }
+                Some(e) => {
+                    warn!(plugin = self.name.as_str(), event = %entry.event.id, "what it emits is not committed yet: {e}");
+                    self.wait(STORE_RETRY).await?;
+                }
+            }
+        }
+    }
+
+    async fn bury(&mut self, entry: &LogEntry, reason: String, attempts: u32) -> Result<(), Leave> {
+        error!(plugin = self.name.as_str(), event = %entry.event.id, "dead letter after {attempts} attempts: {reason}");
+        let letter = DeadLetter {
+            plugin: self.name.clone(),
+            event_seq: entry.seq,
+            event_id: entry.event.id,
+            reason,
+            attempts,
+        };
+        let effects = vec![Effect::DeadLetter(letter), self.moved(entry.seq)];
+        while let Err(e) = self.store.apply(effects.clone()).await {
+            warn!("reaction {}: a dead letter cannot be stored: {e}", self.name);
+            self.wait(STORE_RETRY).await?;
+        }
+        Ok(())
+    }
+
+    async fn save(&self, position: Seq) {
+        if let Err(e) = self.store.apply(vec![self.moved(position)]).await {
+            warn!(
+                "reaction {}: its cursor cannot be saved, events may be delivered again: {e}",
+                self.name
+            );
+        }
+    }
+
+    fn moved(&self, seq: Seq) -> Effect {
+        Effect::MoveCursor { name: self.cursor(), seq }
+    }
+
+    /// Returns when `plugin` is not the version to use any more.
+    async fn leave(&mut self, plugin: &Arc<Plugin>) -> Leave {
+        loop {
+            tokio::select! {
+                // A supervisor that is gone stops its workers too.
+                _ = self.stop.wait_for(|stop| *stop) => return Leave::Stop,
+                changed = self.plugins.changed() => if changed.is_err() { return Leave::Stop },
+            }
+            if !self.current().is_some_and(|now| Arc::ptr_eq(&now, plugin)) {
+                return Leave::NewVersion;
+            }
+        }
+    }
+
+    /// Waits before another try with the same version; a new version does not wait.
+    async fn wait_with(&mut self, plugin: &Arc<Plugin>, time: Duration) -> Result<(), Leave> {
+        tokio::select! {
+            leave = self.leave(plugin) => Err(leave),
+            () = sleep(time) => Ok(()),
+        }
+    }
+
+    async fn wait(&mut self, time: Duration) -> Result<(), Leave> {
+        tokio::select! {
+            _ = self.stop.wait_for(|stop| *stop) => Err(Leave::Stop),
+            () = sleep(time) => Ok(()),
+        }
+    }
+}
