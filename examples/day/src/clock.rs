@@ -96,9 +96,8 @@ impl Sub for Moment {
 
 /// How eagerly people start sessions in each hour: a little night work, a lunch dip at 12, nothing
 /// after 21 that could not end on the same day.
-const STARTS: [i64; 22] = [
-    3, 2, 2, 1, 1, 0, 1, 4, 10, 15, 14, 12, 3, 10, 14, 13, 11, 7, 4, 3, 2, 1,
-];
+const STARTS: [i64; 22] =
+    [3, 2, 2, 1, 1, 0, 1, 4, 10, 15, 14, 12, 3, 10, 14, 13, 11, 7, 4, 3, 2, 1];
 
 /// When one session starts.
 pub(crate) fn start_of_work(dice: &mut Dice) -> Moment {

@@ -95,10 +95,7 @@ fn stories(seed: u64) -> Vec<Draft> {
             session.see_through();
         }
     }
-    sessions
-        .into_iter()
-        .flat_map(|(session, _)| session.drafts)
-        .collect()
+    sessions.into_iter().flat_map(|(session, _)| session.drafts).collect()
 }
 
 /// Moves an event that shares its microsecond with the one before to the next free one.

@@ -53,10 +53,7 @@ impl Dice {
 
     /// One of these words; no word of an empty list.
     pub(crate) fn word(&mut self, words: &[&'static str]) -> &'static str {
-        words
-            .get(self.index(words.len()))
-            .copied()
-            .unwrap_or_default()
+        words.get(self.index(words.len())).copied().unwrap_or_default()
     }
 
     /// The position of one of these weights, chosen in proportion to them.

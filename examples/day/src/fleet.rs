@@ -91,12 +91,7 @@ pub(crate) static PROJECTS: [Project; 6] = [
         ci: Some(Ci {
             failing: 58,
             stubborn: 64,
-            jobs: Jobs {
-                build: "bundle",
-                unit: "unit",
-                slow: "e2e-chromium",
-                lint: "eslint",
-            },
+            jobs: Jobs { build: "bundle", unit: "unit", slow: "e2e-chromium", lint: "eslint" },
             takes: (260, 900),
             ailments: [5, 2, 3, 2, 5, 2],
         }),
@@ -137,12 +132,7 @@ pub(crate) static PROJECTS: [Project; 6] = [
         ci: Some(Ci {
             failing: 51,
             stubborn: 59,
-            jobs: Jobs {
-                build: "validate",
-                unit: "policy",
-                slow: "plan-staging",
-                lint: "fmt",
-            },
+            jobs: Jobs { build: "validate", unit: "policy", slow: "plan-staging", lint: "fmt" },
             takes: (60, 420),
             ailments: [3, 1, 7, 3, 1, 2],
         }),
@@ -160,12 +150,7 @@ pub(crate) static PROJECTS: [Project; 6] = [
         ci: Some(Ci {
             failing: 48,
             stubborn: 59,
-            jobs: Jobs {
-                build: "assemble",
-                unit: "unit",
-                slow: "instrumented",
-                lint: "detekt",
-            },
+            jobs: Jobs { build: "assemble", unit: "unit", slow: "instrumented", lint: "detekt" },
             takes: (420, 1300),
             ailments: [2, 5, 2, 3, 3, 2],
         }),
@@ -203,36 +188,12 @@ const CHATTY_AGENT: &str = "magpie";
 const CHATTY_SESSIONS: usize = 2;
 
 static AGENTS: [Agent; 6] = [
-    Agent {
-        name: "heron",
-        model: Some("quill-4"),
-        weight: 6,
-    },
-    Agent {
-        name: "otter",
-        model: Some("quill-4"),
-        weight: 5,
-    },
-    Agent {
-        name: "lynx",
-        model: Some("tern-2-large"),
-        weight: 4,
-    },
-    Agent {
-        name: "badger",
-        model: None,
-        weight: 3,
-    },
-    Agent {
-        name: "finch",
-        model: Some("quill-4-mini"),
-        weight: 3,
-    },
-    Agent {
-        name: CHATTY_AGENT,
-        model: Some("tern-2"),
-        weight: 3,
-    },
+    Agent { name: "heron", model: Some("quill-4"), weight: 6 },
+    Agent { name: "otter", model: Some("quill-4"), weight: 5 },
+    Agent { name: "lynx", model: Some("tern-2-large"), weight: 4 },
+    Agent { name: "badger", model: None, weight: 3 },
+    Agent { name: "finch", model: Some("quill-4-mini"), weight: 3 },
+    Agent { name: CHATTY_AGENT, model: Some("tern-2"), weight: 3 },
 ];
 
 /// What kind of work: the branch prefix, and the title around the topic.
@@ -244,55 +205,19 @@ pub(crate) struct Work {
 }
 
 const WORKS: [Work; 6] = [
-    Work {
-        prefix: "fix",
-        verb: "Fix",
-        suffix: "",
-    },
-    Work {
-        prefix: "feat",
-        verb: "Extend",
-        suffix: "",
-    },
-    Work {
-        prefix: "perf",
-        verb: "Speed up",
-        suffix: "",
-    },
-    Work {
-        prefix: "refactor",
-        verb: "Simplify",
-        suffix: "",
-    },
-    Work {
-        prefix: "test",
-        verb: "Cover",
-        suffix: " with tests",
-    },
-    Work {
-        prefix: "chore",
-        verb: "Tidy up",
-        suffix: " after the July release",
-    },
+    Work { prefix: "fix", verb: "Fix", suffix: "" },
+    Work { prefix: "feat", verb: "Extend", suffix: "" },
+    Work { prefix: "perf", verb: "Speed up", suffix: "" },
+    Work { prefix: "refactor", verb: "Simplify", suffix: "" },
+    Work { prefix: "test", verb: "Cover", suffix: " with tests" },
+    Work { prefix: "chore", verb: "Tidy up", suffix: " after the July release" },
 ];
 
 /// In a project of words nobody speeds anything up.
 const WORKS_ON_PROSE: [Work; 3] = [
-    Work {
-        prefix: "docs",
-        verb: "Rewrite",
-        suffix: "",
-    },
-    Work {
-        prefix: "fix",
-        verb: "Correct",
-        suffix: "",
-    },
-    Work {
-        prefix: "feat",
-        verb: "Illustrate",
-        suffix: "",
-    },
+    Work { prefix: "docs", verb: "Rewrite", suffix: "" },
+    Work { prefix: "fix", verb: "Correct", suffix: "" },
+    Work { prefix: "feat", verb: "Illustrate", suffix: "" },
 ];
 
 /// One session before it starts.
@@ -312,9 +237,8 @@ pub(crate) fn roster(seed: u64) -> Vec<Plan> {
     let mut dice = Dice::new(seed, stream::ROSTER);
     let mut plans = Vec::new();
     for project in &PROJECTS {
-        let mut starts: Vec<_> = (0..project.sessions)
-            .map(|_| clock::start_of_work(&mut dice))
-            .collect();
+        let mut starts: Vec<_> =
+            (0..project.sessions).map(|_| clock::start_of_work(&mut dice)).collect();
         starts.sort();
         let works: &[Work] = match project.language {
             Language::Prose => &WORKS_ON_PROSE,

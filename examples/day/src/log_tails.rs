@@ -19,14 +19,8 @@ pub(crate) enum Ailment {
 }
 
 impl Ailment {
-    const ALL: [Self; 6] = [
-        Self::Timeout,
-        Self::OutOfMemory,
-        Self::Network,
-        Self::Compile,
-        Self::Test,
-        Self::Lint,
-    ];
+    const ALL: [Self; 6] =
+        [Self::Timeout, Self::OutOfMemory, Self::Network, Self::Compile, Self::Test, Self::Lint];
 
     /// One by these weights, which stand in the order of `ALL`.
     pub(crate) fn some(dice: &mut Dice, weights: &[i64; 6]) -> Self {
@@ -96,18 +90,12 @@ fn out_of_memory(language: Language, dice: &mut Dice) -> Tail {
              collect2: fatal error: ld terminated with signal 9 [Killed]\nexit code 137"
         ),
     };
-    Tail {
-        log,
-        reason: "the runner ran out of memory".to_owned(),
-    }
+    Tail { log, reason: "the runner ran out of memory".to_owned() }
 }
 
 fn network(dice: &mut Dice) -> Tail {
-    let host = dice.word(&[
-        "packages.build.example",
-        "mirror.build.example",
-        "state.infra.example",
-    ]);
+    let host =
+        dice.word(&["packages.build.example", "mirror.build.example", "state.infra.example"]);
     let (error, reason) = match dice.index(3) {
         0 => (
             format!("curl: (56) Recv failure: Connection reset by peer ({host}:443)"),
@@ -154,10 +142,7 @@ fn compile(language: Language, topic: Topic, dice: &mut Dice) -> Tail {
              `Option<i64>`\nerror: could not compile due to 1 previous error"
         ),
     };
-    Tail {
-        log,
-        reason: format!("does not compile at {file}:{line}"),
-    }
+    Tail { log, reason: format!("does not compile at {file}:{line}") }
 }
 
 fn test(language: Language, topic: Topic, dice: &mut Dice) -> Tail {
@@ -187,10 +172,7 @@ fn test(language: Language, topic: Topic, dice: &mut Dice) -> Tail {
              right: {expected}\ntest result: FAILED. {passed} passed; 1 failed; 0 ignored"
         ),
     };
-    Tail {
-        log,
-        reason: format!("test {test}"),
-    }
+    Tail { log, reason: format!("test {test}") }
 }
 
 fn lint(language: Language, topic: Topic, dice: &mut Dice) -> Tail {
@@ -225,8 +207,5 @@ fn lint(language: Language, topic: Topic, dice: &mut Dice) -> Tail {
             ),
         ),
     };
-    Tail {
-        log,
-        reason: format!("lint {rule} in {file}"),
-    }
+    Tail { log, reason: format!("lint {rule} in {file}") }
 }

@@ -48,12 +48,7 @@ static NODES: [Node; 3] = [
                 launched: false,
                 end: End::Restart,
             },
-            Uptime {
-                from: Moment::at(5, 33),
-                to: MIDNIGHT,
-                launched: true,
-                end: End::Open,
-            },
+            Uptime { from: Moment::at(5, 33), to: MIDNIGHT, launched: true, end: End::Open },
         ],
     },
     Node {
@@ -113,18 +108,16 @@ pub(crate) fn choose(dice: &mut Dice, at: Moment) -> &'static str {
 pub(crate) fn outage(host: &str, from: Moment, to: Moment) -> Option<Outage> {
     let node = NODES.iter().find(|node| node.host == host)?;
     let next = node.uptimes.iter().skip(1);
-    node.uptimes
-        .iter()
-        .zip(next)
-        .find(|(uptime, _)| from < uptime.to && uptime.to <= to)
-        .map(|(uptime, next)| Outage {
+    node.uptimes.iter().zip(next).find(|(uptime, _)| from < uptime.to && uptime.to <= to).map(
+        |(uptime, next)| Outage {
             at: uptime.to,
             back: next.from + BOOT,
             reason: match uptime.end {
                 End::Crash => "node lost",
                 _ => "node restart",
             },
-        })
+        },
+    )
 }
 
 /// From `launched` to `connected`, at the most.
@@ -203,11 +196,8 @@ fn connected(node: &Node, at: Moment, dice: &mut Dice) -> Draft {
 fn health_check(node: &Node, at: Moment, sessions: i64, dying: bool, dice: &mut Dice) -> Draft {
     let busy = (sessions * 96 / node.cores).min(80);
     let cpu = 3 + busy + dice.between(0, 15);
-    let memory = if dying {
-        dice.between(95, 99)
-    } else {
-        (12 + busy + dice.between(0, 8)).min(92)
-    };
+    let memory =
+        if dying { dice.between(95, 99) } else { (12 + busy + dice.between(0, 8)).min(92) };
     let data = Data::default()
         .with("host", node.host)
         .with("cpu_pct", cpu.min(99))
@@ -242,16 +232,11 @@ fn disconnected(
         End::Crash => (
             Priority::Critical,
             "heartbeat_lost",
-            format!(
-                "{} is gone: no heartbeat for 15 s, {lost} sessions on it",
-                node.host
-            ),
+            format!("{} is gone: no heartbeat for 15 s, {lost} sessions on it", node.host),
         ),
-        End::ScaledDown => (
-            Priority::Info,
-            "scaled_down",
-            format!("{} scaled down for the night", node.host),
-        ),
+        End::ScaledDown => {
+            (Priority::Info, "scaled_down", format!("{} scaled down for the night", node.host))
+        }
     };
     let data = Data::default()
         .with("host", node.host)
@@ -259,14 +244,7 @@ fn disconnected(
         .with("sessions", lost)
         .with("uptime_s", (uptime.to - uptime.from).in_seconds());
     let at = uptime.to + Span::between(dice, Span::seconds(1), Span::seconds(4));
-    Some(draft(
-        Kind::NodeDisconnected,
-        priority,
-        node,
-        at,
-        message,
-        data,
-    ))
+    Some(draft(Kind::NodeDisconnected, priority, node, at, message, data))
 }
 
 /// The orchestrator's rule answers a crash.

@@ -24,10 +24,7 @@ pub(crate) fn duplicates(seed: u64, drafts: &[Draft]) -> Vec<Draft> {
         let mut at = original.at;
         for _ in 0..dice.between(2, 8) {
             at = at + Span::between(&mut dice, Span::seconds(0), Span::seconds(1)).max(SMALLEST);
-            copies.push(Draft {
-                at,
-                ..original.clone()
-            });
+            copies.push(Draft { at, ..original.clone() });
         }
     }
     copies

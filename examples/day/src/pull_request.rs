@@ -74,11 +74,8 @@ impl Session {
         let mut fixes = 0;
         let mut last = None;
         while !self.pr.passing {
-            let takes = Span::between(
-                &mut self.dice,
-                Span::seconds(ci.takes.0),
-                Span::seconds(ci.takes.1),
-            );
+            let takes =
+                Span::between(&mut self.dice, Span::seconds(ci.takes.0), Span::seconds(ci.takes.1));
             self.wait(takes, takes);
             self.pr.run += 1;
             let odds = match last {
@@ -135,10 +132,7 @@ impl Session {
         let tail = log_tails::tail(ailment, project.language, topic, &mut self.dice);
         let job = ailment.job(&ci.jobs, &mut self.dice);
         let message = format!("CI failing on {}: {}", self.plan.branch, tail.reason);
-        let data = self
-            .ci_run(job)
-            .with("log", tail.log)
-            .with("duration_s", self.duration(takes));
+        let data = self.ci_run(job).with("log", tail.log).with("duration_s", self.duration(takes));
         self.emit(Kind::CiFailing, message, data);
         self.wait(Span::seconds(1), Span::seconds(5));
         self.become_status("ci_failed");
@@ -172,11 +166,7 @@ impl Session {
             .with("run", self.pr.run)
             .with("attempt", attempt)
             .with("agent", self.plan.agent.name);
-        let priority = if attempt == FIXES {
-            Priority::Urgent
-        } else {
-            Priority::Action
-        };
+        let priority = if attempt == FIXES { Priority::Urgent } else { Priority::Action };
         self.emit_as(priority, Kind::CiFixFailed, message, data);
         self.wait(Span::seconds(1), Span::seconds(6));
     }
@@ -246,10 +236,7 @@ impl Session {
     fn comments_come(&mut self, reviewer: &'static str) {
         let comments = self.dice.between(1, 6);
         let message = format!("{reviewer} left {comments} comments on #{}", self.pr.number);
-        let data = self
-            .pr_ref()
-            .with("reviewer", reviewer)
-            .with("comments", comments);
+        let data = self.pr_ref().with("reviewer", reviewer).with("comments", comments);
         self.emit(Kind::ReviewCommentsSent, message, data);
         self.stir();
         self.push("answer the comments");
@@ -265,10 +252,7 @@ impl Session {
             "breaks callers that pass zero",
         ]);
         let message = format!("{reviewer} wants changes in #{}: {wish}", self.pr.number);
-        let data = self
-            .pr_ref()
-            .with("reviewer", reviewer)
-            .with("comments", comments);
+        let data = self.pr_ref().with("reviewer", reviewer).with("comments", comments);
         self.emit(Kind::ReviewChangesRequested, message, data);
         self.become_status("changes_requested");
         let data = self.pr_ref();
@@ -289,10 +273,7 @@ impl Session {
         self.wait(Span::minutes(2), Span::minutes(25));
         if self.dice.chance(14) {
             let message = format!("#{} conflicts with main", self.pr.number);
-            let data = self
-                .pr_ref()
-                .with("base", "main")
-                .with("files", vec![self.plan.topic.file]);
+            let data = self.pr_ref().with("base", "main").with("files", vec![self.plan.topic.file]);
             self.emit(Kind::MergeConflicts, message, data);
             self.become_status("working");
             self.stir();
@@ -305,10 +286,7 @@ impl Session {
         }
         let message = format!("#{} merged into main by the queue", self.pr.number);
         let queued = self.dice.seconds(2, 240);
-        let data = self
-            .pr_ref()
-            .with("method", "squash")
-            .with("queued_s", queued);
+        let data = self.pr_ref().with("method", "squash").with("queued_s", queued);
         self.emit(Kind::MergeCompleted, message, data);
         self.wait(Span::seconds(1), Span::seconds(5));
         let message = format!("#{} closed as merged: {}", self.pr.number, self.plan.title);
@@ -323,14 +301,8 @@ impl Session {
         if self.plan.project.ci.is_some() {
             return;
         }
-        let message = format!(
-            "#{} may be merged: approved, no checks needed",
-            self.pr.number
-        );
-        let data = self
-            .pr_ref()
-            .with("source", "forge")
-            .with("checks_required", 0);
+        let message = format!("#{} may be merged: approved, no checks needed", self.pr.number);
+        let data = self.pr_ref().with("source", "forge").with("checks_required", 0);
         self.emit(Kind::MergeReady, message, data);
         self.wait(Span::seconds(1), Span::seconds(5));
     }
@@ -361,9 +333,7 @@ impl Session {
     }
 
     fn pr_ref(&self) -> Data {
-        Data::default()
-            .with("pr", self.pr.number)
-            .with("branch", self.plan.branch.clone())
+        Data::default().with("pr", self.pr.number).with("branch", self.plan.branch.clone())
     }
 
     fn diff(&self) -> Data {
@@ -384,8 +354,7 @@ impl Session {
     /// What CI reports is what passed, give or take its own start-up.
     fn duration(&mut self, takes: Span) -> f64 {
         let seconds = takes.in_seconds();
-        self.dice
-            .seconds((seconds - 9).max(1), (seconds - 1).max(2))
+        self.dice.seconds((seconds - 9).max(1), (seconds - 1).max(2))
     }
 }
 

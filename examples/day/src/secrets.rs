@@ -33,35 +33,12 @@ fn fakes() -> Vec<String> {
     .join(".");
     vec![
         ["AWS_ACCESS_KEY_ID=", "AKIA", "IOSFODNN7", "EXAMPLE"].concat(),
-        [
-            "aws_secret_access_key=",
-            "wJalrXUtnFEMI",
-            "/K7MDENG/",
-            "bPxRfiCY",
-            "EXAMPLEKEY",
-        ]
-        .concat(),
+        ["aws_secret_access_key=", "wJalrXUtnFEMI", "/K7MDENG/", "bPxRfiCY", "EXAMPLEKEY"].concat(),
         ["GITHUB_TOKEN=", "gh", "p_", &token.repeat(3)].concat(),
-        [
-            "SLACK_TOKEN=",
-            "xo",
-            "xb-",
-            &digits,
-            "-",
-            &digits,
-            "-",
-            &token.repeat(2),
-        ]
-        .concat(),
+        ["SLACK_TOKEN=", "xo", "xb-", &digits, "-", &digits, "-", &token.repeat(2)].concat(),
         ["session=", &jwt].concat(),
         ["Authorization: Bea", "rer ", &token.repeat(3)].concat(),
-        [
-            "postgres",
-            "://app:",
-            "not-a-real-pass",
-            "@db.example:5432/app",
-        ]
-        .concat(),
+        ["postgres", "://app:", "not-a-real-pass", "@db.example:5432/app"].concat(),
         [
             "-----BEGIN ",
             "RSA PRIVATE ",
@@ -89,10 +66,8 @@ pub(crate) fn leak(seed: u64, drafts: &mut [Draft]) {
             continue;
         };
         // Candidates that carry no secret yet and are in no burst: a count of leaks stays a count.
-        let fit: Vec<usize> = candidates(drafts, place)
-            .into_iter()
-            .filter(|index| !spoilt.contains(index))
-            .collect();
+        let fit: Vec<usize> =
+            candidates(drafts, place).into_iter().filter(|index| !spoilt.contains(index)).collect();
         // The turn-th stretch of the day, so that the leaks do not cluster.
         let stretch = fit.len() / wanted;
         let chosen = stretch * turn + dice.index(stretch);

@@ -79,10 +79,7 @@ impl Session {
     }
 
     fn spawn(&mut self) {
-        let message = format!(
-            "{} spawned for \"{}\"",
-            self.plan.agent.name, self.plan.title
-        );
+        let message = format!("{} spawned for \"{}\"", self.plan.agent.name, self.plan.title);
         let data = self.about().with("branch", self.plan.branch.clone());
         self.emit(Kind::SessionSpawned, message, data);
         self.wait(Span::seconds(2), Span::seconds(20));
@@ -90,10 +87,7 @@ impl Session {
 
     fn get_going(&mut self) {
         self.become_status("working");
-        let message = format!(
-            "{} is working on {}",
-            self.plan.agent.name, self.plan.topic.phrase
-        );
+        let message = format!("{} is working on {}", self.plan.agent.name, self.plan.topic.phrase);
         let data = self.about();
         self.emit(Kind::SessionWorking, message, data);
         for _ in 0..self.dice.between(1, 4) {
@@ -166,9 +160,7 @@ impl Session {
             self.escalate("agent-stuck", Data::default());
         }
         self.wait(Span::minutes(1), Span::minutes(12));
-        let reason = self
-            .dice
-            .word(&["stuck", "over budget", "by its owner", "out of memory"]);
+        let reason = self.dice.word(&["stuck", "over budget", "by its owner", "out of memory"]);
         self.kill(reason);
         if self.dice.chance(55) {
             self.wait(Span::minutes(2), Span::minutes(25));
@@ -276,10 +268,7 @@ impl Session {
 
     pub(crate) fn escalate(&mut self, rule: &'static str, about: Data) {
         let to = self.dice.word(&["on-call", "project channel", "owner"]);
-        let message = format!(
-            "rule {rule} was not answered for {}: told {to}",
-            self.plan.id
-        );
+        let message = format!("rule {rule} was not answered for {}: told {to}", self.plan.id);
         let mut data = Data::default().with("rule", rule).with("escalated_to", to);
         data.0.extend(about.0);
         self.emit(Kind::ReactionEscalated, message, data);
@@ -293,8 +282,7 @@ impl Session {
             Some(model) => data.with("model", model),
             None => data,
         };
-        data.with("task", self.plan.title.clone())
-            .with("node", self.node)
+        data.with("task", self.plan.title.clone()).with("node", self.node)
     }
 
     pub(crate) fn emit(&mut self, kind: Kind, message: String, data: Data) {

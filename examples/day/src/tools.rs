@@ -94,9 +94,7 @@ fn deploys<'a>(
         let started = merge.at + Span::between(dice, Span::seconds(20), Span::minutes(4));
         let took = Span::between(dice, Span::seconds(90), Span::minutes(9));
         let good = dice.chance(85);
-        let data = Data::default()
-            .with("environment", "staging")
-            .with("commit", commit);
+        let data = Data::default().with("environment", "staging").with("commit", commit);
         let deploy = |at, kind, priority, message, data| Draft {
             at,
             kind,
@@ -113,18 +111,14 @@ fn deploys<'a>(
             format!("rolling out {commit} to staging"),
             data.clone(),
         ));
-        let (priority, result) = if good {
-            (Priority::Info, "rolled out")
-        } else {
-            (Priority::Urgent, "rolled back")
-        };
+        let (priority, result) =
+            if good { (Priority::Info, "rolled out") } else { (Priority::Urgent, "rolled back") };
         drafts.push(deploy(
             started + took,
             Kind::DeployFinished,
             priority,
             format!("{commit} {result} on staging after {} s", took.in_seconds()),
-            data.with("result", result)
-                .with("took_s", took.in_seconds()),
+            data.with("result", result).with("took_s", took.in_seconds()),
         ));
     }
     drafts
@@ -140,11 +134,7 @@ fn link_checks(project: &Project, dice: &mut Dice) -> Vec<Draft> {
                 at: Moment::at(turn * 2, 7)
                     + Span::between(dice, Span::seconds(0), Span::seconds(50)),
                 kind: Kind::LinkCheck,
-                priority: if broken > 0 {
-                    Priority::Action
-                } else {
-                    Priority::Info
-                },
+                priority: if broken > 0 { Priority::Action } else { Priority::Info },
                 session: "link-checker".to_owned(),
                 project: project.name,
                 message: format!("{broken} of {links} links are broken"),

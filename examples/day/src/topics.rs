@@ -19,12 +19,7 @@ const fn topic(
     test: &'static str,
     file: &'static str,
 ) -> Topic {
-    Topic {
-        slug,
-        phrase,
-        test,
-        file,
-    }
+    Topic { slug, phrase, test, file }
 }
 
 pub(crate) static ATLAS_API: [Topic; 10] = [
@@ -40,24 +35,14 @@ pub(crate) static ATLAS_API: [Topic; 10] = [
         "limits::remaining_never_negative",
         "src/http/limits.rs",
     ),
-    topic(
-        "etag-weak",
-        "weak ETag comparison",
-        "cache::weak_etag_matches",
-        "src/http/etag.rs",
-    ),
+    topic("etag-weak", "weak ETag comparison", "cache::weak_etag_matches", "src/http/etag.rs"),
     topic(
         "tile-cache-key",
         "the tile cache key",
         "tiles::key_includes_style",
         "src/tiles/cache.rs",
     ),
-    topic(
-        "route-trie",
-        "the route trie",
-        "router::longest_prefix_wins",
-        "src/router/trie.rs",
-    ),
+    topic("route-trie", "the route trie", "router::longest_prefix_wins", "src/router/trie.rs"),
     topic(
         "auth-clock-skew",
         "clock skew in token checks",
@@ -127,30 +112,15 @@ pub(crate) static WEB_CHECKOUT: [Topic; 10] = [
         "pay button locks while paying",
         "src/pay/button.tsx",
     ),
-    topic(
-        "stock-badge",
-        "the stock badge",
-        "badge shows last three",
-        "src/item/badge.tsx",
-    ),
+    topic("stock-badge", "the stock badge", "badge shows last three", "src/item/badge.tsx"),
     topic(
         "focus-trap",
         "the focus trap of the cart drawer",
         "focus returns to opener",
         "src/drawer/focus.ts",
     ),
-    topic(
-        "delivery-slots",
-        "delivery slot loading",
-        "slots load lazily",
-        "src/delivery/slots.ts",
-    ),
-    topic(
-        "order-summary",
-        "the order summary",
-        "summary lists gift wrap",
-        "src/order/summary.tsx",
-    ),
+    topic("delivery-slots", "delivery slot loading", "slots load lazily", "src/delivery/slots.ts"),
+    topic("order-summary", "the order summary", "summary lists gift wrap", "src/order/summary.tsx"),
 ];
 
 pub(crate) static BILLING: [Topic; 8] = [
@@ -190,12 +160,7 @@ pub(crate) static BILLING: [Topic; 8] = [
         "ledger::debits_equal_credits",
         "src/ledger/balance.rs",
     ),
-    topic(
-        "credit-notes",
-        "credit notes",
-        "credit::never_exceeds_invoice",
-        "src/credit/note.rs",
-    ),
+    topic("credit-notes", "credit notes", "credit::never_exceeds_invoice", "src/credit/note.rs"),
     topic(
         "usage-rollup",
         "the hourly usage rollup",
@@ -217,12 +182,7 @@ pub(crate) static INFRA: [Topic; 8] = [
         "zone has no orphan records",
         "modules/dns/zone.tf",
     ),
-    topic(
-        "runner-images",
-        "CI runner images",
-        "runner image boots",
-        "images/runner/build.tf",
-    ),
+    topic("runner-images", "CI runner images", "runner image boots", "images/runner/build.tf"),
     topic(
         "backup-retention",
         "backup retention",
@@ -235,24 +195,9 @@ pub(crate) static INFRA: [Topic; 8] = [
         "no certificate under 14 days",
         "modules/cert/rotate.tf",
     ),
-    topic(
-        "log-shipping",
-        "log shipping",
-        "every host ships logs",
-        "modules/logs/ship.tf",
-    ),
-    topic(
-        "vpc-peering",
-        "network peering",
-        "peers reach each other",
-        "modules/net/peering.tf",
-    ),
-    topic(
-        "alert-routes",
-        "alert routes",
-        "every alert has an owner",
-        "modules/alerts/routes.tf",
-    ),
+    topic("log-shipping", "log shipping", "every host ships logs", "modules/logs/ship.tf"),
+    topic("vpc-peering", "network peering", "peers reach each other", "modules/net/peering.tf"),
+    topic("alert-routes", "alert routes", "every alert has an owner", "modules/alerts/routes.tf"),
 ];
 
 pub(crate) static MOBILE_APP: [Topic; 7] = [
@@ -280,46 +225,21 @@ pub(crate) static MOBILE_APP: [Topic; 7] = [
         "ChannelTest.silentByDefault",
         "app/src/push/Channels.kt",
     ),
-    topic(
-        "dark-theme",
-        "the dark theme",
-        "ThemeTest.contrastIsAa",
-        "app/src/ui/Theme.kt",
-    ),
+    topic("dark-theme", "the dark theme", "ThemeTest.contrastIsAa", "app/src/ui/Theme.kt"),
     topic(
         "login-biometrics",
         "biometric login",
         "BiometricTest.fallsBackToPin",
         "app/src/login/Biometric.kt",
     ),
-    topic(
-        "list-scroll",
-        "list scrolling",
-        "ScrollTest.keepsPosition",
-        "app/src/ui/ListScreen.kt",
-    ),
+    topic("list-scroll", "list scrolling", "ScrollTest.keepsPosition", "app/src/ui/ListScreen.kt"),
 ];
 
 pub(crate) static DOCS: [Topic; 6] = [
     topic("quickstart", "the quickstart", "", "guide/quickstart.md"),
-    topic(
-        "error-codes",
-        "the table of error codes",
-        "",
-        "reference/errors.md",
-    ),
-    topic(
-        "webhooks-guide",
-        "the webhooks guide",
-        "",
-        "guide/webhooks.md",
-    ),
+    topic("error-codes", "the table of error codes", "", "reference/errors.md"),
+    topic("webhooks-guide", "the webhooks guide", "", "guide/webhooks.md"),
     topic("glossary", "the glossary", "", "reference/glossary.md"),
     topic("upgrade-notes", "the upgrade notes", "", "guide/upgrade.md"),
-    topic(
-        "rate-limits-page",
-        "the page on rate limits",
-        "",
-        "reference/limits.md",
-    ),
+    topic("rate-limits-page", "the page on rate limits", "", "reference/limits.md"),
 ];

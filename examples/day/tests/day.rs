@@ -1,12 +1,7 @@
 //! What holds of the day, read from outside as any client would read it: as lines of JSON.
 
 // Tests say what they expect by failing.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -81,17 +76,12 @@ impl Event {
     }
 
     fn micros(&self) -> i64 {
-        DateTime::parse_from_rfc3339(self.text("timestamp"))
-            .unwrap()
-            .timestamp_micros()
+        DateTime::parse_from_rfc3339(self.text("timestamp")).unwrap().timestamp_micros()
     }
 }
 
 fn parse(ndjson: &str) -> Vec<Event> {
-    ndjson
-        .lines()
-        .map(|line| Event(serde_json::from_str(line).unwrap()))
-        .collect()
+    ndjson.lines().map(|line| Event(serde_json::from_str(line).unwrap())).collect()
 }
 
 fn day(seed: u64) -> Vec<Event> {
@@ -133,10 +123,7 @@ fn another_date_moves_the_day_and_changes_nothing_else() {
 #[test]
 fn a_date_that_no_uuid_can_hold_is_refused() {
     let error = ennio_day::ndjson(1, "1969-12-31".parse().unwrap()).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "1969-12-31 is outside of 1970-01-01 to 9999-12-31"
-    );
+    assert_eq!(error.to_string(), "1969-12-31 is outside of 1970-01-01 to 9999-12-31");
 }
 
 #[test]
@@ -181,17 +168,10 @@ fn every_line_is_compact_and_has_the_eight_fields_in_order() {
     ];
     for line in COMMITTED.lines() {
         let event: Value = serde_json::from_str(line).unwrap();
-        let names: BTreeSet<_> = event
-            .as_object()
-            .unwrap()
-            .keys()
-            .map(String::as_str)
-            .collect();
+        let names: BTreeSet<_> = event.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(names, BTreeSet::from(FIELDS));
-        let places: Vec<_> = FIELDS
-            .iter()
-            .map(|field| line.find(&format!("\"{field}\":")).unwrap())
-            .collect();
+        let places: Vec<_> =
+            FIELDS.iter().map(|field| line.find(&format!("\"{field}\":")).unwrap()).collect();
         assert!(places.is_sorted(), "{line}");
         // The same length as what a compact writer makes of it: no blanks between the tokens.
         assert_eq!(line.len(), serde_json::to_string(&event).unwrap().len());
@@ -251,14 +231,9 @@ fn a_session_begins_spawned_and_once_ended_is_only_restored_or_cleaned() {
     }
     for seed in SEEDS {
         let events = day(seed);
-        let spawned: HashSet<_> = of_kind(&events, "session_spawned")
-            .map(Event::session)
-            .collect();
+        let spawned: HashSet<_> = of_kind(&events, "session_spawned").map(Event::session).collect();
         let mut lives: HashMap<&str, Life> = HashMap::new();
-        for event in events
-            .iter()
-            .filter(|event| spawned.contains(event.session()))
-        {
+        for event in events.iter().filter(|event| spawned.contains(event.session())) {
             let (session, kind) = (event.session(), event.kind());
             let now = match (lives.get(session), kind) {
                 (None, "session_spawned") | (Some(Life::Ended), "session_restored") => {
@@ -271,10 +246,7 @@ fn a_session_begins_spawned_and_once_ended_is_only_restored_or_cleaned() {
                     "session_spawned" | "session_restored" | "session_cleaned",
                 )
                 | (None | Some(Life::Ended | Life::Cleaned), _) => {
-                    panic!(
-                        "seed {seed}: {kind} of {session} at {}",
-                        event.text("timestamp")
-                    )
+                    panic!("seed {seed}: {kind} of {session} at {}", event.text("timestamp"))
                 }
                 (Some(Life::Running), _) => Life::Running,
             };
@@ -296,10 +268,7 @@ fn status_and_activity_go_on_from_where_they_were() {
             let data = &event.0["data"];
             if let Some(before) = at.get(&key) {
                 // Either a step on, or the hook fired again for the same step.
-                assert!(
-                    before["to"] == data["from"] || before == data,
-                    "seed {seed}: {data}"
-                );
+                assert!(before["to"] == data["from"] || before == data, "seed {seed}: {data}");
             }
             at.insert(key, data.clone());
         }
@@ -332,10 +301,7 @@ fn pr_numbers_rise_within_a_project() {
     let mut last: HashMap<&str, i64> = HashMap::new();
     for event in of_kind(&events, "pr_created") {
         let (project, number) = event.pr().unwrap();
-        assert!(
-            last.insert(project, number)
-                .is_none_or(|last| last + 1 == number)
-        );
+        assert!(last.insert(project, number).is_none_or(|last| last + 1 == number));
     }
 }
 
@@ -381,10 +347,7 @@ fn a_merge_has_an_approval_and_passing_ci_or_the_forges_word() {
                     assert!(told.contains(&(pr, "review_approved")));
                 }
                 "merge_completed" => {
-                    assert!(
-                        told.contains(&(pr, "review_approved")),
-                        "seed {seed}: {pr:?}"
-                    );
+                    assert!(told.contains(&(pr, "review_approved")), "seed {seed}: {pr:?}");
                     let by_ci = told.contains(&(pr, "ci_passing"));
                     let by_forge = told.contains(&(pr, "merge_ready"));
                     assert!(by_ci ^ by_forge, "seed {seed}: {pr:?}");
@@ -394,10 +357,7 @@ fn a_merge_has_an_approval_and_passing_ci_or_the_forges_word() {
             }
             told.insert((pr, event.kind()));
         }
-        assert!(
-            gap_for_the_plugin >= 50,
-            "seed {seed}: {gap_for_the_plugin}"
-        );
+        assert!(gap_for_the_plugin >= 50, "seed {seed}: {gap_for_the_plugin}");
     }
 }
 
@@ -457,12 +417,8 @@ fn there_are_bursts_of_duplicates_within_seconds() {
         let mut last: HashMap<String, i64> = HashMap::new();
         let mut duplicates = 0;
         for event in day(seed) {
-            let content = format!(
-                "{}{}{}",
-                event.session(),
-                event.text("message"),
-                event.0["data"]
-            );
+            let content =
+                format!("{}{}{}", event.session(), event.text("message"), event.0["data"]);
             let before = last.insert(content, event.micros());
             if let Some(before) = before.filter(|_| event.kind() == "activity_changed") {
                 assert!(event.micros() - before < 2_000_000);

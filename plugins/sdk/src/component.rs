@@ -148,10 +148,9 @@ impl From<wit_reaction::Delivery> for Delivery {
             event: delivery.event.into(),
             seq: delivery.seq,
             hops: delivery.hops,
-            caused_by: delivery.caused_by.map(|cause| Cause {
-                event_id: cause.event_id,
-                plugin: cause.plugin,
-            }),
+            caused_by: delivery
+                .caused_by
+                .map(|cause| Cause { event_id: cause.event_id, plugin: cause.plugin }),
             attempt: delivery.attempt,
         }
     }

@@ -83,7 +83,6 @@ fn from_pairs<T: DeserializeOwned>(mut pairs: Vec<(String, String)>) -> Result<T
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
     use crate::SubjectPattern;
@@ -112,10 +111,8 @@ mod tests {
     }
 
     fn read(pairs: &[(&str, &str)]) -> Result<Config, String> {
-        let pairs = pairs
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-            .collect();
+        let pairs =
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         from_pairs(pairs).map_err(|error| error.to_string())
     }
 
@@ -159,12 +156,9 @@ mod tests {
 
     #[test]
     fn all_problems_are_told_at_once() {
-        let error = read(&[
-            ("rate_per_minute", "fast"),
-            ("chanel", "x"),
-            ("drop", r#"["ennio..x"]"#),
-        ])
-        .unwrap_err();
+        let error =
+            read(&[("rate_per_minute", "fast"), ("chanel", "x"), ("drop", r#"["ennio..x"]"#)])
+                .unwrap_err();
         let problems: Vec<_> = error.split("; ").collect();
         assert_eq!(
             problems,
@@ -185,10 +179,7 @@ mod tests {
             count: u32,
         }
         let error = from_pairs::<Needs>(vec![("count".into(), "-1".into())]).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "count: invalid value: integer `-1`, expected u32"
-        );
+        assert_eq!(error.to_string(), "count: invalid value: integer `-1`, expected u32");
     }
 
     #[test]

@@ -89,10 +89,7 @@ mod tests {
 
     #[test]
     fn a_lifecycle_subject_has_no_project() {
-        assert_eq!(
-            event(ALL_COMPLETE).build().subject(),
-            "ennio.lifecycle.all_complete"
-        );
+        assert_eq!(event(ALL_COMPLETE).build().subject(), "ennio.lifecycle.all_complete");
     }
 
     #[test]

@@ -1,10 +1,7 @@
 /// Makes a component of a plugin, with exactly the roles named: `filter`, `enricher`, `reaction`.
 ///
-/// ```ignore
-/// ennio_plugin::export!(MyPlugin: filter, reaction);
-/// ```
-///
-/// Use it once in a crate of the type `cdylib`. The component keeps one value of the type, made by
+/// `ennio_plugin::export!(MyPlugin: filter, reaction);` stands once in a crate of the type
+/// `cdylib`. The component keeps one value of the type, made by
 /// [`Plugin::configure`](crate::Plugin::configure) and shared by all roles. Outside of WebAssembly
 /// the macro only checks that the type has the traits of its roles.
 #[macro_export]

@@ -74,7 +74,6 @@ impl fmt::Display for SubjectPattern {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 

@@ -10,7 +10,7 @@ impl Plugin for TwoRoles {
     type Config = config::None;
 
     fn description() -> Description {
-        Description::new("1.0.0", "drops chatty events and emits custom.seen for others")
+        Description::new("1.0.0", "drops chatty events, reacts to others")
     }
 
     fn configure(_: config::None) -> Result<Self, String> {
@@ -26,11 +26,11 @@ impl Filter for TwoRoles {
 
 impl Reaction for TwoRoles {
     fn react(&mut self, delivery: &Delivery) -> Outcome {
-        if delivery.event.message.starts_with("react") {
-            Ok(vec![Emission::new("custom.seen").into()])
-        } else {
-            Ok(vec![])
+        if !delivery.event.message.starts_with("react") {
+            return Ok(vec![]);
         }
+        let seen = Emission::new("custom.seen").message(format!("saw {}", delivery.event.id));
+        Ok(vec![seen.into()])
     }
 }
 

@@ -1,5 +1,5 @@
-/// The name that a misspelt one most likely meant: the nearest by edits, when no more than a third
-/// of its letters differ.
+/// The name that a misspelt one most likely meant: the nearest by edits, when they are no more than
+/// a third of its letters.
 pub(super) fn nearest(misspelt: &str, names: &[&'static str]) -> Option<&'static str> {
     names
         .iter()
@@ -9,21 +9,30 @@ pub(super) fn nearest(misspelt: &str, names: &[&'static str]) -> Option<&'static
         .map(|(_, name)| name)
 }
 
-/// Levenshtein's distance in bytes: configuration keys are ASCII.
+/// How many letters to insert, delete, replace or swap with their neighbour (the optimal string
+/// alignment distance). In bytes: configuration keys are ASCII.
 fn edits(from: &str, to: &str) -> usize {
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (i, a) in from.bytes().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        let mut next = vec![left];
-        for (b, above) in to.bytes().zip(row.iter().skip(1)) {
-            left = (diagonal + usize::from(a != b)).min(left + 1).min(above + 1);
-            diagonal = *above;
-            next.push(left);
+    let (from, to) = (from.as_bytes(), to.as_bytes());
+    let mut before_last: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=to.len()).collect();
+    for (i, a) in from.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, b) in to.iter().enumerate() {
+            let at = |row: &[usize], j: usize| row.get(j).copied().unwrap_or(usize::MAX);
+            let replaced = at(&last, j).saturating_add(usize::from(a != b));
+            let deleted = at(&last, j + 1).saturating_add(1);
+            let inserted = at(&row, j).saturating_add(1);
+            let mut best = replaced.min(deleted).min(inserted);
+            let swapped = i > 0 && j > 0 && from.get(i - 1) == Some(b) && to.get(j - 1) == Some(a);
+            if swapped {
+                best = best.min(at(&before_last, j - 1).saturating_add(1));
+            }
+            row.push(best);
         }
-        row = next;
+        before_last = last;
+        last = row;
     }
-    row.last().copied().unwrap_or(0)
+    last.last().copied().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -37,7 +46,8 @@ mod tests {
             ("", "abc", 3),
             ("abc", "", 3),
             ("kitten", "sitting", 3),
-            ("burst", "brust", 2),
+            ("burst", "brust", 1),
+            ("wrod", "word", 1),
         ] {
             assert_eq!(edits(from, to), count, "{from} -> {to}");
         }
@@ -45,7 +55,8 @@ mod tests {
 
     #[test]
     fn a_name_too_far_away_is_not_offered() {
-        assert_eq!(nearest("brust", &["burst", "drop"]), None);
-        assert_eq!(nearest("burs", &["burst", "drop"]), Some("burst"));
+        assert_eq!(nearest("brust", &["burst", "drop"]), Some("burst"));
+        assert_eq!(nearest("drops", &["burst", "drop"]), Some("drop"));
+        assert_eq!(nearest("rpod", &["burst", "drop"]), None);
     }
 }

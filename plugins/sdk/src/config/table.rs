@@ -38,11 +38,12 @@ impl<'de> Deserializer<'de> for Table<'de> {
 impl<'de> MapAccess<'de> for Table<'de> {
     type Error = Fault;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Fault> {
         self.current = self.pairs.next();
-        self.current
-            .map(|(key, _)| seed.deserialize(BorrowedStrDeserializer::new(key)))
-            .transpose()
+        self.current.map(|(key, _)| seed.deserialize(BorrowedStrDeserializer::new(key))).transpose()
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
@@ -101,10 +102,7 @@ impl<'de> Deserializer<'de> for Text<'de> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        self.as_json()
-            .into_deserializer()
-            .deserialize_enum(name, variants, visitor)
-            .map_err(plain)
+        self.as_json().into_deserializer().deserialize_enum(name, variants, visitor).map_err(plain)
     }
 
     forward_to_deserialize_any! {

@@ -116,3 +116,100 @@ fn in_batches<T>(events: &[Event], mut call: impl FnMut(&[Event]) -> Vec<T>) -> 
     }
     answers
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::event;
+    use crate::{Description, Priority, Verdict, config, log};
+
+    struct Recorder {
+        batches: Vec<usize>,
+        short: bool,
+    }
+
+    impl Plugin for Recorder {
+        type Config = config::None;
+
+        fn description() -> Description {
+            Description::new("1.0.0", "records the sizes of its batches")
+        }
+
+        fn configure(_: config::None) -> Result<Self, String> {
+            log::warn("configured");
+            Ok(Recorder { batches: vec![], short: false })
+        }
+    }
+
+    impl Filter for Recorder {
+        fn filter(&mut self, _event: &Event) -> Verdict {
+            Verdict::Keep
+        }
+
+        fn filter_batch(&mut self, events: &[Event]) -> Vec<Verdict> {
+            self.batches.push(events.len());
+            vec![Verdict::Keep; events.len() - usize::from(self.short)]
+        }
+    }
+
+    #[test]
+    fn events_come_in_batches_of_64() {
+        let mut plugin: Recorder = configure(()).unwrap();
+        let events: Vec<_> = (0..150).map(|_| event("custom.x").build()).collect();
+        assert_eq!(filter(&mut plugin, &events).len(), 150);
+        assert_eq!(plugin.batches, [64, 64, 22]);
+    }
+
+    #[test]
+    #[should_panic(expected = "exactly one answer an event")]
+    fn too_few_verdicts_fail_the_test() {
+        let mut plugin: Recorder = configure(()).unwrap();
+        plugin.short = true;
+        filter(&mut plugin, &[event("custom.x").build()]);
+    }
+
+    #[test]
+    fn what_a_plugin_logs_is_handed_out_once() {
+        logged();
+        configure::<Recorder>(()).unwrap();
+        assert_eq!(logged(), [(Level::Warn, "configured".into())]);
+        assert_eq!(logged(), []);
+    }
+
+    #[test]
+    fn a_patch_changes_only_what_it_names() {
+        let before = event("custom.x").message("m").data(json!({"a": 1})).build();
+        let after = apply(&before, &Patch::new().priority(Priority::Urgent));
+        assert_eq!(after, Event { priority: Priority::Urgent, ..before.clone() });
+        let after = apply(&before, &Patch::new().data(json!({"b": 2})));
+        assert_eq!(after.data_value(), json!({"a": 1, "b": 2}));
+        assert_eq!(after.message, "m");
+    }
+
+    #[test]
+    fn merging_is_that_of_rfc_7396() {
+        for (target, patch, expected) in [
+            (json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"})),
+            (json!({"a": "b"}), json!({"b": "c"}), json!({"a": "b", "b": "c"})),
+            (json!({"a": "b", "b": "c"}), json!({"a": null}), json!({"b": "c"})),
+            (json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"})),
+            (json!({"a": "c"}), json!({"a": ["b"]}), json!({"a": ["b"]})),
+            (
+                json!({"a": {"b": "c"}}),
+                json!({"a": {"b": "d", "c": null}}),
+                json!({"a": {"b": "d"}}),
+            ),
+            (json!(["a", "b"]), json!(["c", "d"]), json!(["c", "d"])),
+            (json!({"a": "foo"}), json!(null), json!(null)),
+            (json!({"e": null}), json!({"a": 1}), json!({"e": null, "a": 1})),
+            (json!([1, 2]), json!({"a": "b", "c": null}), json!({"a": "b"})),
+            (json!({}), json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}})),
+        ] {
+            let mut merged = target.clone();
+            merge(&mut merged, patch.clone());
+            assert_eq!(merged, expected, "{target} + {patch}");
+        }
+    }
+}

@@ -1,0 +1,38 @@
+# The two commands of the README are `make run` and `make test`; each sets up what it needs.
+
+CARGO ?= cargo
+PLUGINS := noise-filter redact-secrets ci-triage merge-ready
+
+.PHONY: help setup guests build run test lint clean
+
+help:
+	@echo "make run     build everything, start a host, feed it a recorded day, stay up"
+	@echo "make test    every test: units, properties, and promises from outside"
+	@echo "make lint    format, clippy, docs"
+	@echo "make setup   install what the above need (they do it themselves)"
+	@echo "make guests  build the plugins and the tests' components into target/"
+
+setup:
+	@scripts/setup
+
+guests: setup
+	@scripts/build-guests target/plugins $(PLUGINS)
+	@scripts/build-guests target/test-guests --examples ennio-test-guests
+
+build: setup
+	$(CARGO) build --release --locked -p ennio
+
+run: build
+	@scripts/build-guests target/plugins $(PLUGINS)
+	@scripts/run
+
+test: guests
+	ENNIO_NATS_SERVER=$(CURDIR)/target/tools/nats-server $(CARGO) test --locked --workspace
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
+
+clean:
+	$(CARGO) clean

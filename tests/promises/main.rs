@@ -1,0 +1,21 @@
+//! The promises of the README, tested from outside: over HTTP, NATS, the CLI and files, against the
+//! real binary with real components. Knows nothing of the host's inside.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test that is surprised should stop"
+)]
+
+mod api;
+mod bad_input;
+mod durability;
+mod harness;
+mod plugins;
+mod reactions;
+mod reload;
+mod stream;

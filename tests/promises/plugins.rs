@@ -1,0 +1,198 @@
+//! Filters and enrichers at work, and what a bad one can do: nothing but to its own events.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Plugins, Setup, event, numbered};
+
+fn saying(message: &str) -> Value {
+    let mut event = event("activity_changed");
+    event["message"] = message.into();
+    event
+}
+
+#[tokio::test]
+async fn a_dropped_event_is_stored_with_who_and_why_and_hidden() {
+    let plugins = Plugins::new().with("quiet", "drop-chatty");
+    let setup = Setup::new().plugins(plugins.path());
+    let host = setup.start();
+    let (status, receipt) = host.publish(&saying("chatty talk")).await;
+    assert_eq!((status, &receipt["status"]), (201, &json!("dropped")));
+    host.publish(&saying("news")).await;
+
+    let (_, shown) = host.get("/v1/events").await;
+    assert_eq!(shown["events"].as_array().unwrap().len(), 1, "a filter hides");
+    let log = host.log().await;
+    assert_eq!(log.len(), 2, "a filter never destroys");
+    assert_eq!(json!([log[0]["dropped_by"], log[0]["drop_reason"]]), json!(["quiet", "chatty"]));
+    assert_eq!(log[1]["dropped_by"], Value::Null);
+}
+
+#[tokio::test]
+async fn filters_and_enrichers_run_by_order_and_name_and_only_on_what_they_subscribe_to() {
+    // tag-v1 and tag-v2 write the same member, so the last one wins.
+    let plugins = Plugins::new().with_sidecar("a-late", "tag-v1", "order = 90\n").with_sidecar(
+        "b-early",
+        "tag-v2",
+        "order = 10\nsubscribe = [\"ennio.ci.>\"]\nmin_priority = \"action\"\n",
+    );
+    let setup = Setup::new().plugins(plugins.path());
+    let host = setup.start();
+    let mut loud = event("ci_failing");
+    loud["priority"] = "action".into();
+    for event in [&loud, &event("ci_failing"), &event("pr_created")] {
+        host.publish(event).await;
+    }
+    let log = host.log().await;
+    assert!(log.iter().all(|entry| entry["data"]["tag"] == "v1"), "a-late ran last on everything");
+    let early = host.plugin("b-early").await.unwrap();
+    assert_eq!(early["events"], 1, "subject and priority are matched before a call: {early}");
+    assert_eq!(host.plugin("a-late").await.unwrap()["events"], 3);
+}
+
+#[tokio::test]
+async fn only_the_event_that_a_plugin_fails_on_meets_on_error() {
+    for (on_error, expected) in [("pass", "accepted"), ("drop", "dropped"), ("hold", "503")] {
+        for (guest, sidecar) in [
+            ("trap-on-poison", String::new()),
+            ("loop-on-poison", "[limits]\ndeadline_ms = 100\n".into()),
+            ("sleep-on-poison", "[limits]\ndeadline_ms = 100\n".into()),
+            ("memory-bomb", "[limits]\nmemory_mib = 8\n".into()),
+            ("bad-patch", String::new()),
+        ] {
+            let case = format!("{guest} with on_error = {on_error}");
+            let sidecar = format!("on_error = \"{on_error}\"\n{sidecar}");
+            let plugins = Plugins::new().with_sidecar("bad", guest, &sidecar).with_sidecar(
+                "last",
+                "tag-v1",
+                "order = 99\n",
+            );
+            let setup = Setup::new().plugins(plugins.path());
+            let host = setup.start();
+            let lines: Vec<Value> = (0..100)
+                .map(|n| match n {
+                    40 => saying("this is poison"),
+                    n => numbered(n),
+                })
+                .collect();
+            let results = host.publish_lines(&lines).await;
+            for (n, receipt) in results.iter().enumerate() {
+                let expected = if n == 40 { expected } else { "accepted" };
+                let found =
+                    receipt["status"].as_str().map_or(receipt["status"].to_string(), Into::into);
+                assert_eq!(found, expected, "{case}: event {n}: {receipt}");
+            }
+            let log = host.log().await;
+            let kept = log.iter().filter(|entry| entry["dropped_by"] == Value::Null);
+            assert!(
+                kept.clone().all(|entry| entry["data"]["tag"] == "v1"),
+                "{case}: the plugins behind it go on"
+            );
+            assert_eq!(log.len(), if on_error == "hold" { 99 } else { 100 }, "{case}");
+            let bad = host.plugin("bad").await.unwrap();
+            assert!(bad["failures"].as_u64().unwrap() >= 1, "{case}: {bad}");
+            assert!(bad["last_error"].is_string(), "{case}: {bad}");
+            if on_error == "drop" {
+                let dropped = log.iter().find(|entry| entry["dropped_by"] == "bad").unwrap();
+                assert!(dropped["drop_reason"].as_str().unwrap().contains("on_error"), "{dropped}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_guest_in_an_endless_loop_holds_up_neither_readers_nor_other_work() {
+    let sidecar = "on_error = \"pass\"\n[limits]\ndeadline_ms = 1500\n";
+    let plugins = Plugins::new().with_sidecar("looping", "loop-on-poison", sidecar);
+    let setup = Setup::new().plugins(plugins.path());
+    let host = std::sync::Arc::new(setup.start());
+    let looping = tokio::spawn({
+        let host = std::sync::Arc::clone(&host);
+        async move { host.publish(&saying("poison")).await }
+    });
+    // While the guest loops, on two attempts of 1.5 s each, the host answers.
+    let mut answered = 0;
+    while !looping.is_finished() {
+        assert_eq!(host.get("/v1/events").await.0, 200);
+        answered += 1;
+    }
+    assert_eq!(looping.await.unwrap().1["status"], "accepted");
+    assert!(answered > 10, "{answered} answers meanwhile");
+}
+
+#[tokio::test]
+async fn too_few_verdicts_are_a_failure_and_not_a_verdict() {
+    let plugins = Plugins::new().with("short", "few-verdicts");
+    let setup = Setup::new().plugins(plugins.path());
+    let host = setup.start();
+    let results = host.publish_lines(&(0..10).map(numbered).collect::<Vec<_>>()).await;
+    assert!(results.iter().all(|receipt| receipt["status"] == "accepted"));
+    let short = host.plugin("short").await.unwrap();
+    assert!(short["last_error"].as_str().unwrap().contains("answered nonsense"), "{short}");
+}
+
+#[tokio::test]
+async fn a_guest_gets_its_configuration_and_what_it_says_is_in_the_log() {
+    let plugins = Plugins::new()
+        .with_sidecar("echo", "config-echo", "[config]\nword = \"secret word\"\n")
+        .with("noisy", "noisy");
+    let setup = Setup::new().plugins(plugins.path()).argument("--log").argument("trace");
+    let host = setup.start();
+    let (_, dropped) = host.publish(&saying("secret word")).await;
+    assert_eq!(dropped["status"], "dropped");
+    host.publish(&saying("other")).await;
+    let output = host.output();
+    for part in ["ennio::guest", "plugin=\"noisy\"", "stdout", "stderr"] {
+        assert!(output.contains(part), "{part} in {output}");
+    }
+}
+
+#[tokio::test]
+async fn one_component_can_have_two_roles() {
+    let sidecar = "[capabilities]\nemit = [\"ennio.custom.*.seen\"]\n";
+    let plugins = Plugins::new().with_sidecar("both", "two-roles", sidecar);
+    let setup = Setup::new().plugins(plugins.path());
+    let host = setup.start();
+    assert_eq!(host.plugin("both").await.unwrap()["roles"], json!(["filter", "reaction"]));
+    assert_eq!(host.publish(&saying("chatty")).await.1["status"], "dropped");
+    host.publish(&saying("react to this")).await;
+    host.settled().await;
+    let log = host.log().await;
+    assert_eq!(log.len(), 3);
+    assert_eq!(log[2]["event_type"], "custom.seen");
+}
+
+/// The recorded day, through the four first-party plugins, as `make run` does it.
+#[tokio::test]
+async fn the_recorded_day_is_filtered_redacted_triaged_and_reacted_to() {
+    let plugins = Plugins::new();
+    for name in ["noise-filter", "redact-secrets", "ci-triage", "merge-ready"] {
+        plugins.install(name, name);
+        let sidecar = format!("{}/../plugins/{name}/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+        plugins.write(&format!("{name}.toml"), std::fs::read(sidecar).unwrap());
+    }
+    let setup = Setup::new().plugins(plugins.path());
+    let host = setup.start();
+    let day = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/day/day.ndjson");
+    let day = std::fs::read_to_string(day).unwrap();
+    let events: Vec<Value> = day.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let results = host.publish_lines(&events).await;
+    let with = |status: &str| results.iter().filter(|receipt| receipt["status"] == status).count();
+    assert_eq!((results.len(), with("dropped")), (3327, 143), "the day's repetitions");
+    assert_eq!(with("accepted"), 3327 - 143);
+    host.settled().await;
+
+    let log = host.log().await;
+    let sent_by = |plugin: &str| {
+        log.iter().filter(|entry| entry["caused_by"]["plugin"] == plugin).collect::<Vec<_>>()
+    };
+    let ready = sent_by("merge-ready");
+    assert_eq!(ready.len(), 69);
+    assert!(ready.iter().all(|entry| entry["event_type"] == "merge_ready" && entry["hops"] == 1));
+    let triaged = log.iter().filter(|entry| entry["data"]["triage"]["class"].is_string());
+    assert_eq!(triaged.count(), 95);
+    let text = serde_json::to_string(&log).unwrap();
+    for secret in ["AKIAIOSFODNN7EXAMPLE", "ghp_", "xoxb-", "-----BEGIN"] {
+        assert!(day.contains(secret) && !text.contains(secret), "{secret}");
+    }
+    assert!(text.contains("[redacted:"));
+}
