@@ -109,8 +109,7 @@ async fn a_stopping_host_ends_its_streams() {
     let setup = Setup::new();
     let host = setup.start();
     let mut stream = open(&host.url, "", None).await;
-    let (status, output) = tokio::task::spawn_blocking(move || host.interrupt()).await.unwrap();
-    assert_eq!(status.code(), Some(0), "{output}");
+    tokio::task::spawn_blocking(move || host.interrupt()).await.unwrap();
     let end = tokio::time::timeout(PATIENCE, stream.next()).await.expect("an end in time");
     assert!(end.is_none());
 }

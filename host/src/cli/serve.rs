@@ -5,7 +5,7 @@ use std::{
 };
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
 use tracing_subscriber::EnvFilter;
 
@@ -58,6 +58,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         builder = builder.plugins(folder);
     }
     let host = Arc::new(builder.start().await?);
+    // Before anybody is told that the host is ready: whoever waits for that may send a signal at once.
+    let signals = Signals::listen()?;
     let server = Server::start(listener, Arc::clone(&host), guard)?;
     let plugins = host.plugins();
     let running = plugins.iter().filter(|plugin| plugin.hash.is_some()).count();
@@ -74,7 +76,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         begun.elapsed().as_millis(),
     );
 
-    let (reason, code) = wait_for_the_end(&host).await?;
+    let (reason, code) = wait_for_the_end(&host, signals).await;
     println!("ennio is stopping: {reason}");
     server.stop().await;
     host.shutdown().await;
@@ -133,25 +135,42 @@ fn start_logging(config: &LogConfig) -> anyhow::Result<()> {
     started.map_err(|e| anyhow::anyhow!("logging cannot be started: {e}"))
 }
 
+/// What asks the host to end.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot wait for signals");
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "interrupted",
+            _ = self.terminate.recv() => "asked to terminate",
+        }
+    }
+}
+
 /// Why the host ends, and the exit code that says so. A second signal ends the process at once.
-async fn wait_for_the_end(host: &Host) -> anyhow::Result<(String, ExitCode)> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
+async fn wait_for_the_end(host: &Host, mut signals: Signals) -> (String, ExitCode) {
     let reason = tokio::select! {
-        _ = interrupt.recv() => "interrupted".to_owned(),
-        _ = terminate.recv() => "asked to terminate".to_owned(),
+        reason = signals.next() => reason.to_owned(),
         reason = host.failed() => {
             error!("the database failed: {reason}");
-            return Ok((format!("the database failed: {reason}"), ExitCode::FAILURE));
+            return (format!("the database failed: {reason}"), ExitCode::FAILURE);
         }
     };
     tokio::spawn(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
+        signals.next().await;
         info!("second signal, ending at once; everything that was answered is on disk");
         std::process::exit(130);
     });
-    Ok((reason, ExitCode::SUCCESS))
+    (reason, ExitCode::SUCCESS)
 }

@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, Stdio},
     sync::{Arc, Mutex, mpsc},
     thread,
 };
@@ -69,9 +69,11 @@ impl Setup {
         let (ready, told) = mpsc::channel();
         let stdout = child.stdout.take().unwrap();
         let stderr = child.stderr.take().unwrap();
-        collect(stdout, Arc::clone(&output), Some(ready));
-        collect(stderr, Arc::clone(&output), None);
-        let mut host = Host { child, url: String::new(), output };
+        let readers = vec![
+            collect(stdout, Arc::clone(&output), Some(ready)),
+            collect(stderr, Arc::clone(&output), None),
+        ];
+        let mut host = Host { child, url: String::new(), output, readers };
         match told.recv_timeout(PATIENCE) {
             Ok(url) => host.url = url,
             Err(_) => panic!("the host did not become ready:\n{}", host.output()),
@@ -90,7 +92,7 @@ fn collect(
     from: impl Read + Send + 'static,
     into: Arc<Mutex<String>>,
     ready: Option<mpsc::Sender<String>>,
-) {
+) -> thread::JoinHandle<()> {
     thread::spawn(move || {
         for line in BufReader::new(from).lines() {
             let Ok(line) = line else { return };
@@ -104,7 +106,7 @@ fn collect(
             output.push_str(&line);
             output.push('\n');
         }
-    });
+    })
 }
 
 /// A running host. Killed when dropped.
@@ -112,6 +114,7 @@ pub struct Host {
     child: Child,
     pub url: String,
     output: Arc<Mutex<String>>,
+    readers: Vec<thread::JoinHandle<()>>,
 }
 
 impl Host {
@@ -125,20 +128,16 @@ impl Host {
         self.child.wait().unwrap();
     }
 
-    /// As Ctrl-C would. Returns when the host has ended.
-    pub fn interrupt(mut self) -> (ExitStatus, String) {
+    /// As Ctrl-C would. Returns what the host said, once it has ended in order.
+    pub fn interrupt(mut self) -> String {
         let signalled = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
         assert!(signalled.unwrap().success());
         let status = self.child.wait().unwrap();
-        let end = std::time::Instant::now() + PATIENCE;
-        while !self.output().contains("has stopped") && std::time::Instant::now() < end {
-            thread::yield_now();
+        assert_eq!(status.code(), Some(0), "{}", self.output());
+        for reader in self.readers.drain(..) {
+            reader.join().unwrap();
         }
-        (status, self.output())
-    }
-
-    pub fn is_alive(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
+        self.output()
     }
 }
 
