@@ -12,10 +12,15 @@ use crate::{
     store::StoreError,
 };
 
-/// A problem document. `field` names the member of an event that is at fault, `parameter` the
-/// query parameter.
+/// An error on its way to become an answer. Boxed, so that what succeeds does not pay for it.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct Problem {
+#[serde(transparent)]
+pub(super) struct Problem(Box<Document>);
+
+/// The document of RFC 9457. `field` names the member of an event that is at fault, `parameter`
+/// the query parameter.
+#[derive(Debug, Clone, Serialize)]
+struct Document {
     #[serde(rename = "type")]
     kind: &'static str,
     title: &'static str,
@@ -40,7 +45,8 @@ impl Problem {
     ) -> Self {
         let detail = detail.into();
         let status = status.as_u16();
-        Self { kind, title, status, detail, field: None, parameter: None, id: None, seq: None }
+        let (field, parameter, id, seq) = (None, None, None, None);
+        Self(Box::new(Document { kind, title, status, detail, field, parameter, id, seq }))
     }
 
     pub(super) fn parameter(name: &str, detail: impl std::fmt::Display) -> Self {
@@ -50,7 +56,7 @@ impl Problem {
             "invalid query parameter",
             format!("{name}: {detail}"),
         );
-        problem.parameter = Some(name.to_owned());
+        problem.0.parameter = Some(name.to_owned());
         problem
     }
 
@@ -74,7 +80,8 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status =
+            StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_string(&self).unwrap_or_default();
         let content = (header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         let mut response = (status, [content], body).into_response();
@@ -93,7 +100,7 @@ impl From<EventError> for Problem {
             "invalid event",
             e.to_string(),
         );
-        problem.field = Some(e.field);
+        problem.0.field = Some(e.field);
         problem
     }
 }
@@ -105,8 +112,8 @@ impl From<PublishError> for Problem {
             PublishError::Conflict { id, seq } => {
                 let kind = "urn:ennio:problem:conflict";
                 let mut problem = Self::new(StatusCode::CONFLICT, kind, "id is taken", detail);
-                problem.id = Some(id);
-                problem.seq = Some(seq);
+                problem.0.id = Some(id);
+                problem.0.seq = Some(seq);
                 problem
             }
             PublishError::Held { .. } => Self::new(
