@@ -2,4 +2,5 @@
 #![cfg_attr(test, allow(missing_docs))]
 pub mod bus;
 pub mod event;
+pub mod nats;
 pub mod store;
