@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use super::{
-    Message,
+    message::Message,
     options::{self, Credentials},
     window::Token,
 };
@@ -44,11 +44,11 @@ const NOWHERE: &str = "nats://127.0.0.1:0";
 /// Why there is no connection.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("cannot connect to {server}: {reason}")]
-pub struct ConnectError {
+pub(super) struct ConnectError {
     /// The server, without user and password.
-    pub server: String,
+    pub(super) server: String,
     /// What the library says.
-    pub reason: String,
+    pub(super) reason: String,
 }
 
 pub(super) struct Connection {

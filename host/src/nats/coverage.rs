@@ -36,9 +36,9 @@ struct Stream {
     "cannot tell what the streams cover: {LIST}: {reason} (the host's NATS user needs to publish \
      to {LIST}, and to subscribe to _INBOX.>)"
 )]
-pub struct CoverageError {
+pub(super) struct CoverageError {
     /// What the server or the library says.
-    pub reason: String,
+    pub(super) reason: String,
 }
 
 #[derive(Deserialize)]

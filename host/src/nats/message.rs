@@ -25,14 +25,14 @@ pub(super) const HOPS: HeaderName = HeaderName::from_static("Ennio-Hops");
 
 /// A subject on the wire: tokens of `[A-Za-z0-9_-]`, the first of them the configured prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct WireSubject(Subject);
+pub(super) struct WireSubject(Subject);
 
 impl WireSubject {
     /// `subject` with `prefix` in place of its first token.
     ///
     /// # Errors
     /// [`Reason`], which for these two types does not happen.
-    pub fn new(prefix: &Prefix, subject: &Subject) -> Result<Self, Reason> {
+    pub(super) fn new(prefix: &Prefix, subject: &Subject) -> Result<Self, Reason> {
         match subject.as_str().split_once('.') {
             Some((root, _)) if root == prefix.as_str() => Ok(Self(subject.clone())),
             Some((_, rest)) => format!("{prefix}.{rest}").parse().map(Self),
@@ -41,7 +41,7 @@ impl WireSubject {
     }
 
     /// As a subject, to be matched against patterns.
-    pub fn as_subject(&self) -> &Subject {
+    pub(super) fn as_subject(&self) -> &Subject {
         &self.0
     }
 }
@@ -60,18 +60,18 @@ impl async_nats::subject::ToSubject for WireSubject {
 
 /// An event ready to be sent.
 #[derive(Debug, Clone)]
-pub struct Message {
+pub(super) struct Message {
     /// Where to.
-    pub subject: WireSubject,
+    pub(super) subject: WireSubject,
     /// The envelope.
-    pub headers: HeaderMap,
+    pub(super) headers: HeaderMap,
     /// The event's eight fields as JSON.
-    pub payload: Bytes,
+    pub(super) payload: Bytes,
 }
 
 /// Why an event cannot be sent, now or ever.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Unsendable {
+pub(super) enum Unsendable {
     /// Larger than the server takes.
     #[error("{size} bytes, but the server takes at most {limit} (raise its max_payload)")]
     TooLarge {
@@ -93,7 +93,7 @@ impl Message {
     ///
     /// # Errors
     /// [`Unsendable::Malformed`], which for a parsed event does not happen.
-    pub fn new(entry: &LogEntry, prefix: &Prefix) -> Result<Self, Unsendable> {
+    pub(super) fn new(entry: &LogEntry, prefix: &Prefix) -> Result<Self, Unsendable> {
         let subject = WireSubject::new(prefix, &entry.subject)
             .map_err(|reason| Unsendable::Malformed(reason.to_string()))?;
         let headers = headers(entry)
@@ -105,7 +105,7 @@ impl Message {
     }
 
     /// What the server counts against its `max_payload`: headers and payload, in bytes.
-    pub fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         let lines = self.headers.iter().flat_map(|(name, values)| {
             let name: &str = name.as_ref();
             // ": " and the line break.

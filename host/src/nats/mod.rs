@@ -51,9 +51,6 @@ mod session;
 mod status;
 mod window;
 
-pub use connection::ConnectError;
-pub use coverage::CoverageError;
-pub use message::{Message, Unsendable, WireSubject};
 pub use options::{NatsOptions, NatsUrl, NatsUrlError, Prefix};
 pub use publisher::{CURSOR, Publisher, StopError};
 pub use status::{NatsState, NatsStatus, Snapshot};

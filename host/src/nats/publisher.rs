@@ -28,7 +28,8 @@ const SAVE_WITHIN: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Publisher {
     stop: watch::Sender<Option<Instant>>,
-    task: JoinHandle<()>,
+    /// Until it has ended and that was told.
+    task: Option<JoinHandle<()>>,
     status: NatsStatus,
 }
 
@@ -53,8 +54,8 @@ impl Publisher {
     pub fn spawn(options: NatsOptions, store: Arc<Store>, bus: Bus) -> Self {
         let (stop, stopping) = watch::channel(None);
         let (report, status) = Reporter::new();
-        let task = tokio::spawn(run(Context { options, store, bus, report, stop: stopping }));
-        Self { stop, task, status }
+        let task = run(Context { options, store, bus, report, stop: stopping });
+        Self { stop, task: Some(tokio::spawn(task)), status }
     }
 
     /// How it is doing.
@@ -63,16 +64,20 @@ impl Publisher {
     }
 
     /// Returns when the publisher has ended by itself: the log was closed and everything is
-    /// published, or it panicked.
+    /// published, or it panicked. May be dropped and called again.
     ///
     /// # Errors
     /// [`StopError::Panicked`].
     pub async fn ended(&mut self) -> Result<(), StopError> {
-        (&mut self.task).await.map_err(|e| StopError::Panicked(e.to_string()))
+        let Some(task) = &mut self.task else { return Ok(()) };
+        let ended = task.await;
+        self.task = None;
+        ended.map_err(|e| StopError::Panicked(e.to_string()))
     }
 
     /// Sends nothing new, waits at most `within` for what is under way to be confirmed, saves the
-    /// cursor, and ends. To be called while the store is open, since that is where the cursor is.
+    /// cursor, and ends. To be called before the store is closed, since that is where the cursor
+    /// is kept.
     ///
     /// # Errors
     /// [`StopError`] when it had to be cut off, or had panicked.
@@ -82,9 +87,16 @@ impl Publisher {
         match timeout(within, self.ended()).await {
             Ok(ended) => ended,
             Err(_) => {
-                self.task.abort();
+                self.cut_off();
                 Err(StopError::Late(within))
             }
+        }
+    }
+
+    /// Ends it where it stands.
+    fn cut_off(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
         }
     }
 }
@@ -92,8 +104,8 @@ impl Publisher {
 #[cfg(test)]
 impl Publisher {
     /// Ends it where it stands, as a kill would.
-    pub(super) fn abort(self) {
-        self.task.abort();
+    pub(super) fn abort(mut self) {
+        self.cut_off();
     }
 }
 

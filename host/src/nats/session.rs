@@ -11,11 +11,11 @@ use tokio::{
 use tracing::debug;
 
 use super::{
-    CURSOR, CoverageError, Message, NatsOptions, WireSubject,
+    CURSOR, NatsOptions,
     ack::{self, Answer},
     connection::{Connection, Heard, Reply, ReplyTo},
-    coverage::{self, Coverage},
-    message::Unsendable,
+    coverage::{self, Coverage, CoverageError},
+    message::{Message, Unsendable, WireSubject},
     options,
     retry::End,
     status::{Counts, Reporter},

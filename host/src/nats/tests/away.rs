@@ -152,3 +152,41 @@ async fn refused_credentials_leave_the_publisher_away_and_say_so_without_the_pas
     assert_eq!(status.state, NatsState::Away);
     stop(publisher).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_falls_silent_is_found_out_when_there_is_nothing_to_publish() {
+    let server = NatsServer::core();
+    let log = Log::new();
+    let publisher = log.publish_to(&server);
+    is(&publisher, |now| now.state == NatsState::Publishing).await;
+    let begun = std::time::Instant::now();
+    server.freeze();
+    is(&publisher, |now| now.state == NatsState::Away).await;
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    server.thaw();
+    log.commit_some(1, EventType::PrMerged).await;
+    reaches(&publisher, 1).await;
+    stop(publisher).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_connection_has_ended_and_leaves_nothing_behind() {
+    let mut server = NatsServer::core();
+    let url: NatsUrl = server.url().parse().unwrap();
+    let tasks = tokio::runtime::Handle::current().metrics();
+    assert_eq!(tasks.num_alive_tasks(), 0);
+    let mut connection = connection::Connection::open(url.server(0).unwrap()).await.unwrap();
+    server.kill();
+    // Back at once: whoever reconnects would find it.
+    server.start();
+    let end = within("the end", connection.hear()).await;
+    assert!(matches!(end, connection::Heard::End), "{end:?}");
+    connection.mark(0).await.unwrap_err();
+    drop(connection);
+    within("the end of the client's tasks", async {
+        while tasks.num_alive_tasks() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}

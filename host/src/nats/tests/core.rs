@@ -134,7 +134,7 @@ async fn the_size_that_is_counted_is_the_servers() {
     let publisher = log.publish_to(&server);
     for entry in committed {
         let message = within("an event", heard.next()).await.unwrap();
-        let ours = Message::new(&entry, &Prefix::default()).unwrap().size();
+        let ours = message::Message::new(&entry, &Prefix::default()).unwrap().size();
         // The library counts the subject as well.
         assert_eq!(ours, message.length - message.subject.len());
     }
@@ -152,12 +152,26 @@ async fn what_the_account_may_not_publish_waits_until_it_may() {
     };
     let narrow = config("\"ennio.ci.>\", \"_INBOX.>\", \"$JS.API.STREAM.LIST\"");
     let mut server = NatsServer::configured(&narrow);
+    let all = server.url().replace("nats://", "nats://all:all@");
+    let options = async_nats::ConnectOptions::with_user_and_password("all".into(), "all".into());
+    let client = options.connect(all).await.unwrap();
+    let mut heard = listen(&client, "ennio.>").await;
     let log = Log::new();
     log.commit_some(3, EventType::CiFailing).await;
     log.commit_some(3, EventType::PrCreated).await;
     let url = server.url().replace("nats://", "nats://host:p%40ss@");
     let publisher = log.publish_with(NatsOptions::new(url.parse().unwrap()));
-    let held = is(&publisher, |now| now.state == NatsState::Held && now.cursor == 3).await;
+    let held = is(&publisher, |now| now.state == NatsState::Held && now.connections == 3).await;
+    assert_eq!(held.cursor, 3);
+    round_trip(&client).await;
+    let mut times = [0; 6];
+    while let Some(message) = waiting(&mut heard) {
+        times[seq_of(&message) as usize - 1] += 1;
+    }
+    // The first refusal cannot tell how far it reaches back; from the second on, it repeats itself
+    // and nothing else.
+    assert!(times[..3].iter().all(|times| (1..=2).contains(times)), "{times:?}");
+    assert_eq!(times[3..], [0, 0, 0]);
     let (_, reason) = held.last_error.unwrap();
     assert!(reason.contains("ermissions") && reason.contains("ennio.pr.atlas.created"), "{reason}");
     server.kill();
