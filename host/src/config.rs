@@ -2,14 +2,19 @@
 //! variables are laid over it by `cli/serve.rs`; this module knows the file alone.
 
 use std::{
+    fmt::Display,
     net::SocketAddr,
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::{event::ProjectId, strict_toml};
+use crate::{
+    nats::{NatsUrl, Prefix},
+    strict_toml,
+};
 
 /// Everything that can be configured. Every key is optional.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -81,9 +86,21 @@ pub struct PluginsConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct NatsConfig {
     /// Like `nats://127.0.0.1:4222`. Nothing is published without one.
-    pub url: Option<String>,
+    #[serde(deserialize_with = "parsed")]
+    pub url: Option<NatsUrl>,
     /// The first token of every subject on the wire. Default `ennio`.
-    pub prefix: Option<ProjectId>,
+    #[serde(deserialize_with = "parsed")]
+    pub prefix: Option<Prefix>,
+}
+
+/// A text that has to be what its type says.
+fn parsed<'de, T, D>(from: D) -> Result<Option<T>, D::Error>
+where
+    T: FromStr<Err: Display>,
+    D: serde::Deserializer<'de>,
+{
+    let text = String::deserialize(from)?;
+    text.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
 /// The host's own log lines, on stderr.

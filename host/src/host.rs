@@ -10,11 +10,13 @@ use std::{
 
 use thiserror::Error;
 use tokio::sync::Mutex;
+use tracing::warn;
 
 use crate::{
     bus::{Announcer, Bus},
     event::{Draft, LogEntry},
     metrics::Metrics,
+    nats::{NatsOptions, NatsStatus, Publisher},
     pipeline::{self, Pipeline, PublishError, Receipt},
     plugin::{PluginStatus, Registry, RegistryError, Watcher, WatcherError},
     reaction::{Positions, Reactions},
@@ -40,6 +42,7 @@ pub enum StartError {
 pub struct Builder {
     database: PathBuf,
     plugins: Option<PathBuf>,
+    nats: Option<NatsOptions>,
 }
 
 /// A running host.
@@ -49,6 +52,7 @@ pub struct Host {
     plugins: Arc<Registry>,
     pipeline: Pipeline,
     positions: Positions,
+    nats: Option<NatsStatus>,
     metrics: Metrics,
     /// Gone once the host is shut down.
     running: Mutex<Option<Running>>,
@@ -59,12 +63,24 @@ struct Running {
     watcher: Option<Watcher>,
     reactions: Reactions,
     sequencer: pipeline::Running,
+    nats: Option<Publisher>,
 }
+
+/// What a shutdown gives the NATS server to confirm what is under way. What it does not confirm is
+/// published by the next start.
+const NATS_DRAIN: Duration = Duration::from_secs(3);
 
 impl Builder {
     /// The folder of plugins. Without one, no plugin runs.
     pub fn plugins(mut self, folder: impl Into<PathBuf>) -> Self {
         self.plugins = Some(folder.into());
+        self
+    }
+
+    /// Publishes every committed event to this NATS server, from the log's beginning on when it is
+    /// the first time. The host starts and works with the server away.
+    pub fn nats(mut self, options: NatsOptions) -> Self {
+        self.nats = Some(options);
         self
     }
 
@@ -89,16 +105,19 @@ impl Builder {
         let reactions =
             Reactions::start(&plugins, bus.clone(), Arc::clone(&store), pipeline.clone());
         let positions = reactions.positions();
-        let running = Running { watcher, reactions, sequencer };
+        let publisher =
+            self.nats.map(|nats| Publisher::spawn(nats, Arc::clone(&store), bus.clone()));
+        let nats = publisher.as_ref().map(Publisher::status);
+        let running = Running { watcher, reactions, sequencer, nats: publisher };
         let running = Mutex::new(Some(running));
-        Ok(Host { store, bus, plugins, pipeline, positions, metrics, running })
+        Ok(Host { store, bus, plugins, pipeline, positions, nats, metrics, running })
     }
 }
 
 impl Host {
     /// A host over the database file `database`, which is made when it does not exist.
     pub fn builder(database: impl Into<PathBuf>) -> Builder {
-        Builder { database: database.into(), plugins: None }
+        Builder { database: database.into(), plugins: None, nats: None }
     }
 
     /// Publishes one event. The receipt says that it is committed to disk.
@@ -149,6 +168,11 @@ impl Host {
         self.positions.all()
     }
 
+    /// How the NATS publisher is doing; `None` for a host without one.
+    pub fn nats(&self) -> Option<&NatsStatus> {
+        self.nats.as_ref()
+    }
+
     /// The host's own figures.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
@@ -168,6 +192,11 @@ impl Host {
         }
         running.reactions.stop().await;
         running.sequencer.close().await;
+        if let Some(nats) = running.nats
+            && let Err(e) = nats.stop(NATS_DRAIN).await
+        {
+            warn!("{e}; what it did not confirm is published by the next start");
+        }
         self.store.close().await;
     }
 }

@@ -64,8 +64,10 @@ pub struct Metrics {
     pub plugin_loads: Family<PluginLabels, Gauge>,
     /// Whether the NATS connection stands, 0 or 1.
     pub nats_connected: Gauge,
-    /// Messages handed to the NATS server.
+    /// Events handed to the NATS server since the host started, repetitions included.
     pub nats_published: Gauge,
+    /// Events that were too large for the NATS server since the host started.
+    pub nats_skipped: Gauge,
 }
 
 impl Default for Metrics {
@@ -85,6 +87,7 @@ impl Default for Metrics {
             plugin_loads: Family::default(),
             nats_connected: Gauge::default(),
             nats_published: Gauge::default(),
+            nats_skipped: Gauge::default(),
         }
     }
 }
@@ -145,8 +148,13 @@ impl Metrics {
         );
         r.register(
             "nats_published",
-            "Messages that the NATS server took",
+            "Events handed to the NATS server",
             self.nats_published.clone(),
+        );
+        r.register(
+            "nats_skipped",
+            "Events too large for the NATS server",
+            self.nats_skipped.clone(),
         );
         let mut text = String::new();
         encode(&mut text, &registry)?;

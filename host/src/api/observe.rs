@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::{
     metrics::{PluginLabels, SinkLabels},
+    nats::{CURSOR, NatsState, NatsStatus},
     plugin::PluginStatus,
 };
 
@@ -33,7 +34,19 @@ pub(super) async fn status(
         "version": env!("CARGO_PKG_VERSION"),
         "head": host.bus().head(),
         "database": host.database(),
-        "nats": null,
+        "nats": host.nats().map(|status| {
+            let nats = status.snapshot();
+            json!({
+                "state": nats.state.as_str(),
+                "connected": matches!(nats.state, NatsState::Publishing | NatsState::Held),
+                "cursor": nats.cursor,
+                "sent": nats.sent,
+                "acknowledged": nats.acknowledged,
+                "skipped": nats.skipped,
+                "streams": nats.streams,
+                "last_error": nats.last_error.map(|(at, error)| json!({"at": at, "error": error})),
+            })
+        }),
         "cursors": host.reactions(),
         "dead_letters": dead_letters,
     })))
@@ -66,6 +79,14 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
     for (plugin, position) in host.reactions() {
         let labels = SinkLabels { sink: format!("reaction/{plugin}") };
         metrics.lag.get_or_create(&labels).set(head.saturating_sub(position) as i64);
+    }
+    if let Some(nats) = host.nats().map(NatsStatus::snapshot) {
+        let connected = matches!(nats.state, NatsState::Publishing | NatsState::Held);
+        metrics.nats_connected.set(connected.into());
+        metrics.nats_published.set(nats.sent as i64);
+        metrics.nats_skipped.set(nats.skipped as i64);
+        let labels = SinkLabels { sink: CURSOR.to_owned() };
+        metrics.lag.get_or_create(&labels).set(head.saturating_sub(nats.cursor) as i64);
     }
     match metrics.text() {
         Ok(text) => {

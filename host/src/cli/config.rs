@@ -24,6 +24,9 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<()> {
     let shown =
         |path: Option<&PathBuf>| path.map_or("(none)".into(), |path| path.display().to_string());
     println!("  plugins   {}", shown(config.plugins.folder.as_ref()));
-    println!("  nats      {}", config.nats.url.as_deref().unwrap_or("(none)"));
+    println!(
+        "  nats      {}",
+        config.nats.url.as_ref().map_or("(none)".into(), ToString::to_string)
+    );
     Ok(())
 }

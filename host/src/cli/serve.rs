@@ -13,6 +13,7 @@ use crate::{
     api::{Guard, Server, Token},
     config::{Config, LogConfig, LogFormat},
     host::Host,
+    nats::{NatsOptions, NatsUrl},
 };
 
 /// Arguments of `ennio serve`. Each wins over the configuration file.
@@ -31,8 +32,8 @@ pub struct Args {
     #[arg(long, env = "ENNIO_PLUGINS", value_name = "DIR")]
     plugins: Option<PathBuf>,
     /// NATS server that committed events are published to [default: none]
-    #[arg(long, env = "ENNIO_NATS", value_name = "URL")]
-    nats: Option<String>,
+    #[arg(long, env = "ENNIO_NATS", value_name = "URL", hide_env_values = true)]
+    nats: Option<NatsUrl>,
     /// Bearer token that every request has to carry [default: none]
     #[arg(long, env = "ENNIO_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     token: Option<String>,
@@ -56,6 +57,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut builder = Host::builder(&config.store.database);
     if let Some(folder) = &config.plugins.folder {
         builder = builder.plugins(folder);
+    }
+    if let Some(url) = config.nats.url.clone() {
+        let prefix = config.nats.prefix.clone().unwrap_or_default();
+        builder = builder.nats(NatsOptions { url, prefix });
     }
     let host = Arc::new(builder.start().await?);
     // Before anybody is told that the host is ready: whoever waits for that may send a signal at once.

@@ -1,0 +1,241 @@
+//! One event as NATS carries it.
+//!
+//! The client library publishes to `a.*`, loses what goes to `a..b`, and panics on a line break in
+//! a header. Here neither can be said: subjects are made from a [`Prefix`] and a [`Subject`], and
+//! header values from types whose alphabet holds no line break.
+
+use std::fmt;
+
+use async_nats::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{NATS_MESSAGE_ID, ParseHeaderValueError},
+};
+use bytes::Bytes;
+use thiserror::Error;
+
+use super::Prefix;
+use crate::event::{Cause, EventId, LogEntry, PluginName, Reason, Seq, Subject};
+
+/// The place in the log.
+pub(super) const SEQ: HeaderName = HeaderName::from_static("Ennio-Seq");
+/// What a reaction reacted to, and the plugin: `<event id> <plugin>`.
+pub(super) const CAUSED_BY: HeaderName = HeaderName::from_static("Ennio-Caused-By");
+/// Reactions between this event and one that came from outside.
+pub(super) const HOPS: HeaderName = HeaderName::from_static("Ennio-Hops");
+
+/// A subject on the wire: tokens of `[A-Za-z0-9_-]`, the first of them the configured prefix.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct WireSubject(Subject);
+
+impl WireSubject {
+    /// `subject` with `prefix` in place of its first token.
+    ///
+    /// # Errors
+    /// [`Reason`], which for these two types does not happen.
+    pub(super) fn new(prefix: &Prefix, subject: &Subject) -> Result<Self, Reason> {
+        match subject.as_str().split_once('.') {
+            Some((root, _)) if root == prefix.as_str() => Ok(Self(subject.clone())),
+            Some((_, rest)) => format!("{prefix}.{rest}").parse().map(Self),
+            None => prefix.as_str().parse().map(Self),
+        }
+    }
+
+    /// As a subject, to be matched against patterns.
+    pub(super) fn as_subject(&self) -> &Subject {
+        &self.0
+    }
+}
+
+impl fmt::Display for WireSubject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl async_nats::subject::ToSubject for WireSubject {
+    fn to_subject(&self) -> async_nats::Subject {
+        async_nats::Subject::from(self.0.as_str())
+    }
+}
+
+/// An event ready to be sent.
+#[derive(Debug, Clone)]
+pub(super) struct Message {
+    /// Where to.
+    pub(super) subject: WireSubject,
+    /// The envelope.
+    pub(super) headers: HeaderMap,
+    /// The event's eight fields as JSON.
+    pub(super) payload: Bytes,
+}
+
+/// Why an event cannot be sent, now or ever.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(super) enum Unsendable {
+    /// Larger than the server takes.
+    #[error("{size} bytes, but the server takes at most {limit} (raise its max_payload)")]
+    TooLarge {
+        /// With headers, in bytes.
+        size: usize,
+        /// The server's `max_payload`, in bytes.
+        limit: usize,
+    },
+    /// The stream takes no message of this size.
+    #[error("refused by the stream: {0} (raise the stream's max_msg_size)")]
+    TooLargeForStream(String),
+    /// Not expressible, which for a parsed event does not happen.
+    #[error("cannot be written as a NATS message: {0}")]
+    Malformed(String),
+}
+
+impl Message {
+    /// `entry` under `prefix`.
+    ///
+    /// # Errors
+    /// [`Unsendable::Malformed`], which for a parsed event does not happen.
+    pub(super) fn new(entry: &LogEntry, prefix: &Prefix) -> Result<Self, Unsendable> {
+        let subject = WireSubject::new(prefix, &entry.subject)
+            .map_err(|reason| Unsendable::Malformed(reason.to_string()))?;
+        let headers = headers(entry)
+            .map_err(|_| Unsendable::Malformed("a header holds a line break".into()))?;
+        let payload = serde_json::to_vec(&entry.event)
+            .map_err(|e| Unsendable::Malformed(e.to_string()))?
+            .into();
+        Ok(Self { subject, headers, payload })
+    }
+
+    /// What the server counts against its `max_payload`: headers and payload, in bytes.
+    pub(super) fn size(&self) -> usize {
+        let lines = self.headers.iter().flat_map(|(name, values)| {
+            let name: &str = name.as_ref();
+            // ": " and the line break.
+            values.iter().map(move |value| name.len() + value.as_str().len() + 4)
+        });
+        // The first line, and the empty one that ends the headers.
+        "NATS/1.0\r\n\r\n".len() + lines.sum::<usize>() + self.payload.len()
+    }
+}
+
+fn headers(entry: &LogEntry) -> Result<HeaderMap, ParseHeaderValueError> {
+    let mut headers = HeaderMap::new();
+    headers.insert(NATS_MESSAGE_ID, value(&entry.event.id)?);
+    headers.insert(SEQ, value(&entry.seq)?);
+    headers.insert(HOPS, value(&entry.hops)?);
+    if let Some(cause) = &entry.caused_by {
+        headers.insert(CAUSED_BY, value(cause)?);
+    }
+    Ok(headers)
+}
+
+fn value(of: &impl OneLine) -> Result<HeaderValue, ParseHeaderValueError> {
+    of.text().parse()
+}
+
+/// What can stand in a header because nothing of its type holds a line break. Text that a sender
+/// chose freely, such as an event's message, has no place here.
+trait OneLine {
+    fn text(&self) -> String;
+}
+
+impl OneLine for EventId {
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl OneLine for PluginName {
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl OneLine for Seq {
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl OneLine for u8 {
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl OneLine for Cause {
+    fn text(&self) -> String {
+        format!("{} {}", self.event_id.text(), self.plugin.text())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::event::{Draft, EventType, Timestamp};
+
+    prop_compose! {
+        /// Entries from whatever the edge lets in: hostile texts that do not parse are left out.
+        fn any_entry()(
+            custom in any::<Option<String>>(),
+            project in prop_oneof!["[A-Za-z0-9_-]{1,64}", "\\PC{1,8}", any::<String>()],
+            session in prop_oneof!["[A-Za-z0-9_.:-]{1,128}", any::<String>()],
+            host in prop_oneof!["[a-z0-9.\r\n*> -]{0,12}", any::<String>()],
+            plugin in prop_oneof!["[A-Za-z0-9_-]{1,64}", any::<String>(), Just("a\r\nX: y".to_owned())],
+            message in any::<String>(),
+            kind in any::<prop::sample::Index>(),
+            seq in any::<u64>(),
+            hops in any::<u8>(),
+        ) -> Option<LogEntry> {
+            let built_in = kind.get(&EventType::BUILT_IN).clone();
+            let kind = custom.map_or(Ok(built_in), |action| format!("custom.{action}").parse());
+            let mut draft = Draft::new(kind.ok()?, project.parse().ok()?, session.parse().ok()?);
+            draft.message = message.parse().ok();
+            draft.data = serde_json::json!({ "host": host }).to_string().parse().ok();
+            let event = draft.into_event(Timestamp::now());
+            let caused_by = plugin.parse().ok().map(|plugin| Cause { event_id: event.id, plugin });
+            let subject = event.subject();
+            Some(LogEntry::new(seq, event, subject, caused_by, hops, None, Timestamp::now()))
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn no_entry_yields_a_message_that_means_something_else_on_the_wire(
+            entry in any_entry(),
+            prefix in prop_oneof!["[A-Za-z0-9_-]{1,64}", any::<String>()],
+        ) {
+            let (Some(entry), Ok(prefix)) = (entry, prefix.parse::<Prefix>()) else { return Ok(()) };
+            let message = Message::new(&entry, &prefix).unwrap();
+            let subject = message.subject.to_string();
+            let tokens: Vec<_> = subject.split('.').collect();
+            prop_assert_eq!(tokens[0], prefix.as_str());
+            prop_assert_eq!(tokens.len(), entry.subject.as_str().split('.').count());
+            for token in tokens {
+                prop_assert!(!token.is_empty());
+                prop_assert!(token.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)));
+            }
+            prop_assert_eq!(message.headers.len(), 3 + usize::from(entry.caused_by.is_some()));
+            for (name, values) in message.headers.iter() {
+                prop_assert_eq!(values.len(), 1, "{}", name);
+                prop_assert!(values[0].as_str().bytes().all(|b| b.is_ascii_graphic() || b == b' '));
+            }
+            let payload: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
+            prop_assert_eq!(payload.as_object().unwrap().len(), 8);
+        }
+    }
+
+    #[test]
+    fn the_prefix_replaces_the_first_token_and_nothing_else() {
+        let prefix: Prefix = "acme".parse().unwrap();
+        for (inside, outside) in [
+            ("ennio.ci.atlas.failing", "acme.ci.atlas.failing"),
+            ("ennio.lifecycle.all_complete", "acme.lifecycle.all_complete"),
+            ("ennio.custom.ennio.ennio", "acme.custom.ennio.ennio"),
+        ] {
+            let subject = WireSubject::new(&prefix, &inside.parse().unwrap()).unwrap();
+            assert_eq!(subject.to_string(), outside);
+        }
+    }
+}

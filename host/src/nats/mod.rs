@@ -1,0 +1,62 @@
+//! The way out over NATS: every committed event, on its subject, in the order of the log.
+//!
+//! **What it promises.** The publisher is a cursor over the log, no second queue. With the server
+//! away the host works on, and the publisher continues from its cursor when the server is back.
+//! The cursor moves over an event only when the server has taken it:
+//!
+//! - *A stream covers the subject* (JetStream): when the stream has acknowledged the event. What
+//!   is sent again carries the same `Nats-Msg-Id`, the event's id, so a stream stores it once as
+//!   long as its duplicate window lasts (two minutes unless configured). After that window a
+//!   repetition is stored again, recognisable by its id.
+//! - *No stream covers it* (core NATS): when the server has read the event from the connection,
+//!   which a round trip behind it proves. Core NATS is **at most once**: whoever does not listen
+//!   at that moment, or is too slow for the server, misses the event, and a lost connection may
+//!   show an event twice. Whoever must not miss events wants a stream, or follows the log.
+//!
+//! A stream may come and go while the host runs; what covers which subject is asked anew every ten
+//! seconds. Streams that never acknowledge (`no_ack`) count as none.
+//!
+//! **Order.** One connection serves one session and never reconnects. Each session sends, from the
+//! cursor on, one unbroken run of the log, and a server reads a prefix of that run. So whatever
+//! sessions overlap or die, the *first* appearance of every event is in the order of the log. A
+//! client that reconnected by itself would send what waited in its channel behind the hole that
+//! the lost connection tore. One exception: a stream that refuses one event and takes a later one
+//! of the same window (it was full for a moment) stores them in the order in which it took them;
+//! `Ennio-Seq` tells the order of the log.
+//!
+//! **What is skipped.** An event larger than the server's `max_payload`, or than the stream's
+//! `max_msg_size`, would hold up all that follow for ever. It stays in the log, is skipped, counted
+//! and reported as an error. Events that a filter hid are not published.
+//!
+//! **On the wire.** The event's eight fields as JSON, on its subject with the configured prefix in
+//! place of the first token, with the headers `Nats-Msg-Id` (event id), `Ennio-Seq` (place in the
+//! log), `Ennio-Hops`, and, for what a reaction emitted, `Ennio-Caused-By` (`<event id> <plugin>`).
+//!
+//! **Permissions** that the host's NATS user needs: publish to `<prefix>.>` and `_INBOX.>`,
+//! subscribe to `_INBOX.>`, and, where the account has JetStream, publish to
+//! `$JS.API.STREAM.LIST`. What is refused holds the publisher where it is, and the status says so.
+//!
+//! Knows `event`, `store` and `bus`. May not know who configures or observes it. `session` is the
+//! only file that both talks to the server and decides what comes next, by asking `window`, `ack`,
+//! `coverage` and `retry`, which are plain functions of what was seen.
+
+mod ack;
+mod connection;
+mod coverage;
+mod message;
+mod options;
+mod publisher;
+mod retry;
+mod session;
+mod status;
+mod window;
+
+pub use options::{NatsOptions, NatsUrl, NatsUrlError, Prefix};
+pub use publisher::{CURSOR, Publisher, StopError};
+pub use status::{NatsState, NatsStatus, Snapshot};
+
+#[cfg(test)]
+#[expect(unreachable_pub, reason = "taken in by tests outside of the crate as well")]
+mod testing;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,364 @@
+//! One connection's life: follow the log from the cursor, send, listen for confirmations, keep the
+//! cursor. Ends with the first thing that goes wrong; the next session starts from the cursor.
+
+use std::{sync::Arc, time::Duration, time::Instant};
+
+use futures::future::{BoxFuture, Fuse, FusedFuture, FutureExt};
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval, sleep_until, timeout},
+};
+use tracing::debug;
+
+use super::{
+    CURSOR, NatsOptions,
+    ack::{self, Answer},
+    connection::{Connection, Heard, Reply, ReplyTo},
+    coverage::{self, Coverage, CoverageError},
+    message::{Message, Unsendable, WireSubject},
+    options,
+    retry::End,
+    status::{Counts, Reporter},
+    window::{CONFIRM_WITHIN, Proof, Window},
+};
+use crate::{
+    bus::{Bus, Subscription, SubscriptionError},
+    event::{LogEntry, Selection, Seq},
+    store::{Effect, Store, StoreError},
+};
+
+/// Between two savings of the cursor: what a killed host publishes again is at most what it
+/// published in twice this time.
+const SAVE_EVERY: Duration = Duration::from_millis(200);
+
+/// Between two looks at what the streams cover.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// What every session of one publisher works with.
+pub(super) struct Context {
+    pub(super) options: NatsOptions,
+    pub(super) store: Arc<Store>,
+    pub(super) bus: Bus,
+    pub(super) report: Reporter,
+    /// Becomes the moment until which there is time to finish.
+    pub(super) stop: watch::Receiver<Option<tokio::time::Instant>>,
+}
+
+struct Session<'a> {
+    context: &'a Context,
+    connection: Connection,
+    log: Subscription,
+    coverage: Coverage,
+    window: Window,
+    counts: Counts,
+    /// On disk.
+    saved: Seq,
+    /// Confirmed at the last tick, and not complained about since.
+    settled: Seq,
+    /// The complaint that ended the session before.
+    suspicion: Option<String>,
+    /// An event like the one that was complained about. It is sent when everything before it is
+    /// settled, so that another complaint repeats this event and no other.
+    suspect: Option<Arc<LogEntry>>,
+}
+
+/// What a session leaves to the next one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Legacy {
+    /// Everything up to here is done.
+    pub(super) cursor: Seq,
+    /// The complaint that ended the session.
+    pub(super) complaint: Option<String>,
+}
+
+/// Runs one session.
+pub(super) async fn run(context: &Context, attempt: usize, legacy: Legacy) -> (End, Legacy) {
+    let mut stop = context.stop.clone();
+    let opened = tokio::select! {
+        biased;
+        _ = asked_to_stop(&mut stop) => return (End::Stopped, legacy),
+        opened = open(context, attempt, &legacy) => opened,
+    };
+    let mut session = match opened {
+        Ok(session) => session,
+        Err(end) => return (end, legacy),
+    };
+    let end = match session.follow(&mut stop).await {
+        Ok(()) => End::Stopped,
+        Err(end) => end,
+    };
+    session.finish(end).await
+}
+
+async fn open<'a>(
+    context: &'a Context,
+    attempt: usize,
+    legacy: &Legacy,
+) -> Result<Session<'a>, End> {
+    let cursor = legacy.cursor;
+    let Some(server) = context.options.url.server(attempt) else {
+        return Err(End::Lost("no server is configured".into()));
+    };
+    let mut connection =
+        Connection::open(server).await.map_err(|error| End::Lost(error.to_string()))?;
+    let ask = coverage::ask(connection.client().clone(), context.options.prefix.clone());
+    // A complaint says more than that no answer came.
+    let coverage = connection.ask(ask).await.map_err(|reason| CoverageError { reason }).flatten();
+    let coverage = coverage.map_err(|error| End::Held(error.to_string()))?;
+    context.report.connected(&options::redacted(server.as_url_str()));
+    context.report.covered_by(coverage.names());
+    Ok(Session {
+        context,
+        connection,
+        log: context.bus.subscribe_after(Selection::everything(), cursor),
+        coverage,
+        window: Window::new(cursor),
+        counts: Counts::default(),
+        saved: cursor,
+        settled: cursor,
+        suspicion: legacy.complaint.clone(),
+        suspect: None,
+    })
+}
+
+/// The moment until which there is time to finish, once the publisher is to stop. Whoever forgets
+/// the publisher has stopped it as well.
+pub(super) async fn asked_to_stop(
+    stop: &mut watch::Receiver<Option<tokio::time::Instant>>,
+) -> tokio::time::Instant {
+    match stop.wait_for(Option::is_some).await {
+        Ok(until) => until.unwrap_or_else(tokio::time::Instant::now),
+        Err(_) => tokio::time::Instant::now(),
+    }
+}
+
+impl Session<'_> {
+    /// `Ok` when it was told to stop, or when the log was closed and all of it is published.
+    async fn follow(
+        &mut self,
+        stop: &mut watch::Receiver<Option<tokio::time::Instant>>,
+    ) -> Result<(), End> {
+        let mut tick = interval(SAVE_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look: Fuse<BoxFuture<'_, Result<Coverage, CoverageError>>> = Fuse::terminated();
+        let mut looked = Instant::now();
+        // Once set, nothing new is sent; what is under way has until then to be confirmed.
+        let mut until: Option<tokio::time::Instant> = None;
+        loop {
+            if self.window.marker_due() {
+                self.mark(stop).await?;
+            }
+            if until.is_some() && self.window.is_empty() {
+                return Ok(());
+            }
+            tokio::select! {
+                biased;
+                moment = asked_to_stop(stop), if until.is_none() => until = Some(moment),
+                now = tick.tick() => {
+                    if until.is_some_and(|until| now >= until) {
+                        return Ok(());
+                    }
+                    self.tick().await?;
+                    if let Some(entry) = self.cleared() {
+                        self.send(&entry, stop).await?;
+                    }
+                    if looked.elapsed() >= LOOK_EVERY && look.is_terminated() {
+                        looked = Instant::now();
+                        let prefix = self.context.options.prefix.clone();
+                        look = coverage::ask(self.connection.client().clone(), prefix).boxed().fuse();
+                    }
+                }
+                coverage = &mut look, if !look.is_terminated() => match coverage {
+                    Ok(coverage) => self.cover(coverage),
+                    // What was known still holds; a stream that is gone will not acknowledge.
+                    Err(error) => self.context.report.warn(error.to_string()),
+                },
+                heard = self.connection.hear() => match heard {
+                    Heard::Reply(reply) => self.hear(&reply)?,
+                    Heard::Complaint(text) => return Err(End::Held(text)),
+                    Heard::End => return Err(End::Lost("the connection was lost".into())),
+                },
+                entry = self.log.next(), if until.is_none() && self.may_send() => {
+                    match entry {
+                        Ok(entry) if self.is_suspect(&entry) => self.suspect = Some(entry),
+                        Ok(entry) => self.send(&entry, stop).await?,
+                        Err(SubscriptionError::Closed) => {
+                            until = Some(tokio::time::Instant::now() + CONFIRM_WITHIN);
+                        }
+                        Err(error) => return Err(End::Held(error.to_string())),
+                    }
+                }
+                // Nothing is left to send: find out what has arrived.
+                () = std::future::ready(()), if self.window.marker_useful() => {
+                    self.mark(stop).await?;
+                }
+            }
+        }
+    }
+
+    fn may_send(&self) -> bool {
+        self.suspect.is_none() && self.window.has_room()
+    }
+
+    fn is_suspect(&self, entry: &LogEntry) -> bool {
+        // The server quotes the subject that it refuses.
+        self.suspicion.as_ref().is_some_and(|complaint| {
+            WireSubject::new(&self.context.options.prefix, &entry.subject)
+                .is_ok_and(|subject| complaint.contains(&format!("\"{subject}\"")))
+        })
+    }
+
+    /// The suspect, once everything before it is settled. After that one nobody is suspected.
+    fn cleared(&mut self) -> Option<Arc<LogEntry>> {
+        let before = self.suspect.as_ref()?.seq - 1;
+        if self.settled < before {
+            return None;
+        }
+        self.suspicion = None;
+        self.suspect.take()
+    }
+
+    /// How far the log has been followed: everything up to here was sent or is not to be sent.
+    fn followed(&self) -> Seq {
+        self.suspect.as_ref().map_or(self.log.position(), |suspect| suspect.seq - 1)
+    }
+
+    async fn send(
+        &mut self,
+        entry: &LogEntry,
+        stop: &mut watch::Receiver<Option<tokio::time::Instant>>,
+    ) -> Result<(), End> {
+        let message = match self.message(entry) {
+            Ok(message) => message,
+            Err(reason) => {
+                self.context.report.skipped(entry.seq, &reason);
+                self.window.skip(entry.seq, Instant::now());
+                return Ok(());
+            }
+        };
+        let covered = self.coverage.covers(message.subject.as_subject());
+        let proof = if covered { Proof::Stream } else { Proof::Marker };
+        let token = self.window.push(entry.seq, message.size(), proof, Instant::now());
+        self.counts.sent += 1;
+        patiently(self.connection.send(message, covered.then_some(token)), stop).await
+    }
+
+    fn message(&self, entry: &LogEntry) -> Result<Message, Unsendable> {
+        let message = Message::new(entry, &self.context.options.prefix)?;
+        let (size, limit) = (message.size(), self.connection.max_payload());
+        if size > limit {
+            // The server would close the connection, again and again.
+            return Err(Unsendable::TooLarge { size, limit });
+        }
+        Ok(message)
+    }
+
+    async fn mark(
+        &mut self,
+        stop: &mut watch::Receiver<Option<tokio::time::Instant>>,
+    ) -> Result<(), End> {
+        let token = self.window.mark();
+        patiently(self.connection.mark(token), stop).await
+    }
+
+    fn hear(&mut self, reply: &Reply) -> Result<(), End> {
+        let token = match reply.to {
+            ReplyTo::Marker(token) => {
+                self.window.marker_back(token);
+                return Ok(());
+            }
+            ReplyTo::Event(token) => token,
+        };
+        let Some(seq) = self.window.waiting(token) else { return Ok(()) };
+        match ack::read(reply.status, &reply.payload) {
+            Answer::Stored { stream, duplicate } if self.coverage.has(&stream) => {
+                self.counts.acknowledged += 1;
+                self.counts.duplicates += u64::from(duplicate);
+                self.window.answered(token);
+            }
+            Answer::Stored { stream, .. } => debug!("event {seq}: {stream} is no stream of ours"),
+            Answer::Foreign => debug!("event {seq}: somebody answered who is no stream"),
+            Answer::TooLarge(reason) => {
+                self.context.report.skipped(seq, &Unsendable::TooLargeForStream(reason));
+                self.window.answered(token);
+            }
+            Answer::Refused(reason) => return Err(End::Held(format!("event {seq}: {reason}"))),
+        }
+        Ok(())
+    }
+
+    fn cover(&mut self, coverage: Coverage) {
+        if coverage != self.coverage {
+            self.context.report.covered_by(coverage.names());
+            self.coverage = coverage;
+        }
+    }
+
+    async fn tick(&mut self) -> Result<(), End> {
+        if let Some(seq) = self.window.overdue(Instant::now()) {
+            let seconds = CONFIRM_WITHIN.as_secs();
+            return Err(End::Held(format!("event {seq}: not confirmed within {seconds} s")));
+        }
+        // Events that nobody sends, because a filter hid them, are done as well.
+        self.window.pass(self.followed());
+        // A complaint travels another way through the client than a marker, and may come a moment
+        // later. What was confirmed a whole tick ago, it can no longer be about.
+        let settled = std::mem::replace(&mut self.settled, self.window.confirmed());
+        self.save(settled).await
+    }
+
+    async fn save(&mut self, seq: Seq) -> Result<(), End> {
+        if seq > self.saved {
+            let moved = Effect::MoveCursor { name: CURSOR.into(), seq };
+            match self.context.store.apply(vec![moved]).await {
+                Ok(()) => self.saved = seq,
+                // Nothing is lost but the place: a restart would publish from the last saved one.
+                Err(error @ StoreError::Full(_)) => {
+                    self.context.report.warn(format!("the cursor is not saved: {error}"));
+                }
+                Err(error) => return Err(End::Held(format!("the cursor is not saved: {error}"))),
+            }
+        }
+        self.context.report.progress(self.saved, &mut self.counts);
+        Ok(())
+    }
+
+    async fn finish(mut self, end: End) -> (End, Legacy) {
+        if end == End::Stopped {
+            self.window.pass(self.followed());
+        }
+        let complaint = self.connection.complained();
+        let cursor = match complaint {
+            Some(_) => self.settled,
+            None => self.window.confirmed(),
+        };
+        let end = match self.save(cursor).await {
+            Err(unsaved) if end != End::Stopped => unsaved,
+            Err(End::Held(reason) | End::Lost(reason)) => {
+                self.context.report.warn(reason);
+                end
+            }
+            Ok(()) | Err(End::Stopped) => end,
+        };
+        (end, Legacy { cursor, complaint })
+    }
+}
+
+/// Waits while the connection is busy, but neither longer than a confirmation may take, nor longer
+/// than there is time to finish.
+async fn patiently(
+    sending: impl Future<Output = Result<(), String>>,
+    stop: &mut watch::Receiver<Option<tokio::time::Instant>>,
+) -> Result<(), End> {
+    tokio::select! {
+        biased;
+        sent = timeout(CONFIRM_WITHIN, sending) => match sent {
+            Ok(sent) => sent.map_err(End::Lost),
+            Err(_) => {
+                let seconds = CONFIRM_WITHIN.as_secs();
+                Err(End::Lost(format!("the server has read nothing for {seconds} s")))
+            }
+        },
+        () = async { sleep_until(asked_to_stop(stop).await).await } => Err(End::Stopped),
+    }
+}
