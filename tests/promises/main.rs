@@ -15,6 +15,10 @@ mod api;
 mod bad_input;
 mod durability;
 mod harness;
+mod nats;
+#[allow(dead_code, reason = "the host's own tests use more of it")]
+#[path = "../../host/src/nats/testing.rs"]
+mod nats_server;
 mod plugins;
 mod reactions;
 mod reload;
