@@ -18,11 +18,14 @@ mod client;
 mod completions;
 mod config;
 mod emit;
+mod events;
 mod filters;
 mod input;
 mod output;
 mod sender;
 mod serve;
+mod table;
+mod tail;
 mod times;
 
 use std::process::ExitCode;
@@ -48,6 +51,8 @@ Examples:
   ennio serve                                         run a host
   ennio emit ci_failing --project atlas --session s-1 send one event
   ennio emit < day.ndjson                             send many
+  ennio tail 'ennio.ci.*.failing'                     watch events as they come
+  ennio events --since 2h --min-priority urgent       look back
 
 Exit codes: 0 done, 1 failed, 2 used wrongly.";
 
@@ -55,6 +60,8 @@ Exit codes: 0 done, 1 failed, 2 used wrongly.";
 enum Command {
     Serve(serve::Args),
     Emit(emit::Args),
+    Tail(tail::Args),
+    Events(events::Args),
     Config(config::Args),
     Completions(completions::Args),
 }
@@ -72,6 +79,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve(args) => serve::run(args).await,
         Command::Emit(args) => emit::run(args).await,
+        Command::Tail(args) => tail::run(args).await,
+        Command::Events(args) => events::run(args).await,
         Command::Config(args) => config::run(args).await,
         Command::Completions(args) => completions::run(args),
     }
