@@ -22,10 +22,13 @@ mod events;
 mod filters;
 mod input;
 mod output;
+mod plugin;
 mod sender;
 mod serve;
+mod summary;
 mod table;
 mod tail;
+mod tally;
 mod times;
 
 use std::process::ExitCode;
@@ -53,6 +56,7 @@ Examples:
   ennio emit < day.ndjson                             send many
   ennio tail 'ennio.ci.*.failing'                     watch events as they come
   ennio events --since 2h --min-priority urgent       look back
+  ennio summary                                       what happened so far
 
 Exit codes: 0 done, 1 failed, 2 used wrongly.";
 
@@ -62,6 +66,8 @@ enum Command {
     Emit(emit::Args),
     Tail(tail::Args),
     Events(events::Args),
+    Plugin(plugin::Args),
+    Summary(summary::Args),
     Config(config::Args),
     Completions(completions::Args),
 }
@@ -81,6 +87,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Emit(args) => emit::run(args).await,
         Command::Tail(args) => tail::run(args).await,
         Command::Events(args) => events::run(args).await,
+        Command::Plugin(args) => plugin::run(args).await,
+        Command::Summary(args) => summary::run(args).await,
         Command::Config(args) => config::run(args).await,
         Command::Completions(args) => completions::run(args),
     }
