@@ -31,6 +31,9 @@ mod tail;
 mod tally;
 mod times;
 
+#[cfg(test)]
+mod tests;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
