@@ -1,11 +1,18 @@
-//! temp
-use clap::Parser;
-#[derive(Parser)]
-enum Cli {
-    Serve(ennio::cli::serve::Args),
-}
-#[tokio::main]
-async fn main() -> anyhow::Result<std::process::ExitCode> {
-    let Cli::Serve(a) = Cli::parse();
-    ennio::cli::serve::run(a).await
+//! The `ennio` command.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use ennio::cli::{self, Cli};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return cli::report(&error.into()),
+    };
+    let outcome = runtime.block_on(cli::run(cli));
+    // What is left is at most a name lookup, which must not hold up the exit.
+    runtime.shutdown_background();
+    outcome.unwrap_or_else(|error| cli::report(&error))
 }

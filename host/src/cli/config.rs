@@ -1,32 +1,41 @@
 //! `ennio config check`: says whether a configuration file would be taken.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::ExitCode};
 
+use clap::Subcommand;
+
+use super::output::Output;
 use crate::config::Config;
 
-/// Arguments of `ennio config check`.
+/// Look at the configuration
 #[derive(Debug, clap::Args)]
-pub struct CheckArgs {
-    /// The file to check
-    #[arg(env = "ENNIO_CONFIG", default_value = "ennio.toml")]
-    file: PathBuf,
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
 }
 
-/// Checks the file, and prints what it says.
-///
-/// # Errors
-/// When the file cannot be read or is wrong; the text names the line and the way out.
-pub fn check(args: &CheckArgs) -> anyhow::Result<()> {
-    let config = Config::read(&args.file)?;
-    println!("{}: good", args.file.display());
-    println!("  database  {}", config.store.database.display());
-    println!("  listen    {}", config.api.listen);
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check a configuration file and print what it says
+    Check {
+        /// The file
+        #[arg(env = "ENNIO_CONFIG", default_value = "ennio.toml")]
+        file: PathBuf,
+    },
+}
+
+pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let Command::Check { file } = args.command;
+    let config = Config::read(&file)?;
     let shown =
         |path: Option<&PathBuf>| path.map_or("(none)".into(), |path| path.display().to_string());
-    println!("  plugins   {}", shown(config.plugins.folder.as_ref()));
-    println!(
-        "  nats      {}",
-        config.nats.url.as_ref().map_or("(none)".into(), ToString::to_string)
-    );
-    Ok(())
+    let nats = config.nats.url.as_ref().map_or("(none)".into(), ToString::to_string);
+    let mut output = Output::stdout();
+    output.line(&format!("{}: good", file.display()))?;
+    output.line(&format!("  database  {}", config.store.database.display()))?;
+    output.line(&format!("  listen    {}", config.api.listen))?;
+    output.line(&format!("  plugins   {}", shown(config.plugins.folder.as_ref())))?;
+    output.line(&format!("  nats      {nats}"))?;
+    output.flush()?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,3 +1,110 @@
-//! placeholder until the client commands land
-pub mod config;
-pub mod serve;
+//! The `ennio` command: `serve` runs a host, everything else talks to one over HTTP.
+//!
+//! One file a subcommand: its flags, and what it does. They share `client` (the only place that
+//! speaks HTTP), `answers` (what the host says), `filters` (which events), `output` (standard
+//! output, made safe for terminals), `table` and `times`. `emit` reads events out of text with
+//! `input`, groups them with `batches` and gets them there with `sender`; `summary` counts with
+//! `tally`.
+//!
+//! A client command knows the host's API and the types of `event`, nothing else of the host: it
+//! must work against a host on another machine. What comes back is never trusted: nothing that a
+//! sender wrote reaches a terminal unescaped.
+//!
+//! Exit codes: 0 done, 1 failed, 2 used wrongly. A closed standard output (`| head`) is no failure.
+
+mod answers;
+mod batches;
+mod client;
+mod completions;
+mod config;
+mod emit;
+mod events;
+mod filters;
+mod input;
+mod output;
+mod plugin;
+mod sender;
+mod serve;
+mod summary;
+mod table;
+mod tail;
+mod tally;
+mod times;
+
+#[cfg(test)]
+mod tests;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use thiserror::Error;
+
+use output::Closed;
+
+/// An event host that WebAssembly plugins extend.
+///
+/// `ennio serve` runs a host. Every other command talks to a running one, at
+/// http://127.0.0.1:7117 unless --url or ENNIO_URL names another.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  ennio serve                                         run a host
+  ennio emit ci_failing --project atlas --session s-1 send one event
+  ennio emit < day.ndjson                             send many
+  ennio tail 'ennio.ci.*.failing'                     watch events as they come
+  ennio events --since 2h --min-priority urgent       look back
+  ennio summary                                       what happened so far
+
+Exit codes: 0 done, 1 failed, 2 used wrongly.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Args),
+    Emit(emit::Args),
+    Tail(tail::Args),
+    Events(events::Args),
+    Plugin(plugin::Args),
+    Summary(summary::Args),
+    Config(config::Args),
+    Completions(completions::Args),
+}
+
+/// Used wrongly in a way that the flags alone do not show.
+#[derive(Debug, Error)]
+#[error("{0}")]
+struct Usage(String);
+
+/// Does what was asked for.
+///
+/// # Errors
+/// What [`report`] prints.
+pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Serve(args) => serve::run(args).await,
+        Command::Emit(args) => emit::run(args).await,
+        Command::Tail(args) => tail::run(args).await,
+        Command::Events(args) => events::run(args).await,
+        Command::Plugin(args) => plugin::run(args).await,
+        Command::Summary(args) => summary::run(args).await,
+        Command::Config(args) => config::run(args).await,
+        Command::Completions(args) => completions::run(args),
+    }
+}
+
+/// Says on standard error what went wrong, and which exit code that makes.
+pub fn report(error: &anyhow::Error) -> ExitCode {
+    if error.is::<Closed>() {
+        return ExitCode::SUCCESS;
+    }
+    output::note(&format!("error: {error:#}"));
+    match error.is::<Usage>() {
+        true => ExitCode::from(2),
+        false => ExitCode::FAILURE,
+    }
+}

@@ -1,7 +1,12 @@
 //! `ennio serve`: the life of a host, from the configuration to the last checkpoint.
 
 use std::{
-    io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Instant,
+    io::{IsTerminal, Write},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::Instant,
 };
 
 use anyhow::Context;
@@ -16,9 +21,13 @@ use crate::{
     nats::{NatsOptions, NatsUrl},
 };
 
-/// Arguments of `ennio serve`. Each wins over the configuration file.
+/// Run a host
+///
+/// Prints one line when it is ready, and ends in order on SIGINT or SIGTERM: it stops accepting,
+/// commits what it has taken, and moves everything into the database file. Flags win over ENNIO_*
+/// variables, and those over the configuration file.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Configuration file; `examples/deploy/ennio.toml` shows every key
     #[arg(long, env = "ENNIO_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -43,10 +52,7 @@ pub struct Args {
 }
 
 /// Serves until a signal or a failed database ends it.
-///
-/// # Errors
-/// When the configuration, the address, the database or the plugin folder cannot be used.
-pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let begun = Instant::now();
     let (config, token) = configure(args)?;
     start_logging(&config.log)?;
@@ -68,7 +74,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let server = Server::start(listener, Arc::clone(&host), guard)?;
     let plugins = host.plugins();
     let running = plugins.iter().filter(|plugin| plugin.hash.is_some()).count();
-    println!(
+    say(&format!(
         "ennio {} is ready on http://{} (log {}, {} events, {running} plugins{}, {} ms)",
         env!("CARGO_PKG_VERSION"),
         server.address(),
@@ -79,14 +85,22 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             failed => format!(", {failed} not loaded"),
         },
         begun.elapsed().as_millis(),
-    );
+    ));
 
     let (reason, code) = wait_for_the_end(&host, signals).await;
-    println!("ennio is stopping: {reason}");
+    say(&format!("ennio is stopping: {reason}"));
     server.stop().await;
     host.shutdown().await;
-    println!("ennio has stopped, everything accepted is on disk ({} events)", host.bus().head());
+    say(&format!(
+        "ennio has stopped, everything accepted is on disk ({} events)",
+        host.bus().head()
+    ));
     Ok(code)
+}
+
+/// One line on standard output. A host goes on when nobody reads it.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// Flags win over variables, which clap has merged, and those over the file.
