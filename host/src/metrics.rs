@@ -1,6 +1,8 @@
 //! The host's own figures, in Prometheus's terms. A leaf: whoever does something counts it here,
 //! and the API prints it.
 
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{
@@ -50,18 +52,22 @@ pub struct Metrics {
     pub lag: Family<SinkLabels, Gauge>,
     /// Live SSE streams.
     pub streams: Gauge,
+    /// Subscribers of the bus: streams, reactions, NATS, embedding code.
+    pub bus_subscribers: Gauge,
+    /// Times that a subscriber fell behind the broadcast and read from the log instead.
+    pub bus_lagged: Counter,
     /// Calls into a guest.
-    pub plugin_calls: Family<PluginLabels, Gauge>,
+    pub plugin_calls: Family<PluginLabels, Counter>,
     /// Events in those calls.
-    pub plugin_events: Family<PluginLabels, Gauge>,
+    pub plugin_events: Family<PluginLabels, Counter>,
     /// Calls and events that failed.
-    pub plugin_failures: Family<PluginLabels, Gauge>,
+    pub plugin_failures: Family<PluginLabels, Counter>,
     /// Time in the guest, in seconds.
-    pub plugin_seconds: Family<PluginLabels, Gauge<f64, std::sync::atomic::AtomicU64>>,
+    pub plugin_seconds: Family<PluginLabels, Counter<f64, AtomicU64>>,
     /// An instance's memory, in bytes.
     pub plugin_memory: Family<PluginLabels, Gauge>,
     /// Versions loaded.
-    pub plugin_loads: Family<PluginLabels, Gauge>,
+    pub plugin_loads: Family<PluginLabels, Counter>,
     /// Whether the NATS connection stands, 0 or 1.
     pub nats_connected: Gauge,
     /// Events handed to the NATS server since the host started, repetitions included.
@@ -79,6 +85,8 @@ impl Default for Metrics {
             head: Gauge::default(),
             lag: Family::default(),
             streams: Gauge::default(),
+            bus_subscribers: Gauge::default(),
+            bus_lagged: Counter::default(),
             plugin_calls: Family::default(),
             plugin_events: Family::default(),
             plugin_failures: Family::default(),
@@ -123,6 +131,12 @@ impl Metrics {
             "cursor_lag_events",
             "Events between a sink's cursor and the head",
             self.lag.clone(),
+        );
+        r.register("bus_subscribers", "Subscribers of the bus", self.bus_subscribers.clone());
+        r.register(
+            "bus_lagged",
+            "Times that a subscriber read from the log instead",
+            self.bus_lagged.clone(),
         );
         r.register("sse_streams", "Live SSE streams", self.streams.clone());
         r.register("plugin_calls", "Calls into the running version", self.plugin_calls.clone());

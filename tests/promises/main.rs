@@ -13,6 +13,7 @@
 
 mod api;
 mod bad_input;
+mod cli;
 mod durability;
 mod harness;
 mod nats;

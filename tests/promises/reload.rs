@@ -1,7 +1,9 @@
 //! Hot reload: what is in the folder runs, nothing on its way is lost, and a bad file changes nothing.
 
 use std::{
-    process::Stdio,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -75,6 +77,103 @@ async fn a_bad_reload_keeps_the_old_version_and_says_why() {
     plugins.write("tag.wasm", good);
     let plugin = host.plugin_where("tag", "repaired", |plugin| plugin["loads"] == 2).await;
     assert_eq!(plugin["load_error"], Value::Null);
+}
+
+/// The working day of a plugin's author: edit, rebuild, and the host takes it over, while a hundred
+/// thousand events stream in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn editing_and_rebuilding_a_plugin_while_100_000_events_stream_in_loses_none() {
+    const EVENTS: usize = 100_000;
+    const EDITS: usize = 4;
+    let source = Source::new();
+    let plugins = Plugins::new();
+    source.edit_and_build("v1", &plugins);
+    let setup = Setup::new().plugins(plugins.path());
+    let host = setup.start();
+    let mut emit = ennio()
+        .args(["emit", "--url", &host.url])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = emit.stdin.take().unwrap();
+    let (permit, permits) = std::sync::mpsc::channel::<()>();
+    let writing = std::thread::spawn(move || {
+        for n in 0..EVENTS {
+            // Each part waits until the edit before it is under way, so that events come before,
+            // during and after each reload, however fast the machine compiles.
+            if n > 0 && n % (EVENTS / (EDITS + 1)) == 0 {
+                permits.recv().unwrap();
+            }
+            writeln!(stdin, "{}", numbered(n)).unwrap();
+        }
+    });
+    for edit in 2..=EDITS + 1 {
+        permit.send(()).unwrap();
+        source.edit_and_build(&format!("v{edit}"), &plugins);
+        host.plugin_where("edited", "the reload", |plugin| plugin["loads"] == edit).await;
+    }
+    writing.join().unwrap();
+    let emitted = emit.wait_with_output().unwrap();
+    assert!(emitted.status.success(), "{}", String::from_utf8_lossy(&emitted.stderr));
+
+    let log = host.log().await;
+    assert_eq!(log.len(), EVENTS);
+    let mut version = "v1".to_owned();
+    for (expected, entry) in log.iter().enumerate() {
+        assert_eq!(entry["data"]["n"], expected, "in the order in which they were sent");
+        let tag = entry["data"]["tag"].as_str().unwrap();
+        assert!(tag >= version.as_str(), "{tag} after {version}: a version never comes back");
+        version = tag.to_owned();
+    }
+}
+
+/// A plugin's source outside of the workspace, as an author has it.
+struct Source(tempfile::TempDir);
+
+impl Source {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let root = workspace();
+        let manifest = format!(
+            "[package]\nname = \"edited\"\nversion = \"1.0.0\"\nedition = \"2024\"\n\
+             rust-version = \"1.95\"\n[lib]\ncrate-type = [\"cdylib\"]\n[dependencies]\n\
+             ennio-plugin = {{ path = \"{}\" }}\nserde_json = \"1\"\n[workspace]\n",
+            root.join("plugins/sdk").display()
+        );
+        std::fs::write(folder.path().join("Cargo.toml"), manifest).unwrap();
+        std::fs::copy(root.join("Cargo.lock"), folder.path().join("Cargo.lock")).unwrap();
+        std::fs::create_dir(folder.path().join("src")).unwrap();
+        Self(folder)
+    }
+
+    fn edit_and_build(&self, version: &str, plugins: &Plugins) {
+        let source = std::fs::read_to_string(workspace().join("tests/guests/examples/tag-v1.rs"));
+        let edited =
+            source.unwrap().replace(r#"{"tag": "v1"}"#, &format!(r#"{{"tag": "{version}"}}"#));
+        std::fs::write(self.0.path().join("src/lib.rs"), edited).unwrap();
+        let script = r#"
+            set -euo pipefail
+            source "$1/scripts/guest-toolchain.bash"
+            find_guest_toolchain
+            CARGO_TARGET_DIR=$1/target/guests cargo_build_guests --offline --lib
+            cp "$1/target/guests/wasm32-wasip2/release/edited.wasm" "$2/edited.wasm.new"
+            mv "$2/edited.wasm.new" "$2/edited.wasm"
+        "#;
+        let built = Command::new("bash")
+            .args(["-c", script, "build"])
+            .arg(workspace())
+            .arg(plugins.path())
+            .current_dir(self.0.path())
+            .output()
+            .unwrap();
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    }
+}
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().into()
 }
 
 /// Swaps while a hundred thousand events stream in through the CLI, as on a working day.

@@ -1,5 +1,7 @@
 //! What the host tells of itself: plugins, status, signs of life, metrics.
 
+use std::sync::atomic::Ordering;
+
 use axum::{
     extract::State,
     http::header,
@@ -29,7 +31,7 @@ pub(super) async fn status(
     State(api): State<Api>,
 ) -> Result<axum::Json<serde_json::Value>, Problem> {
     let host = &api.host;
-    let dead_letters = host.log().dead_letters().await?.len();
+    let dead_letters = host.log().count_dead_letters().await?;
     Ok(axum::Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "head": host.bus().head(),
@@ -67,14 +69,25 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
     let host = &api.host;
     let metrics = host.metrics();
     let head = host.bus().head();
+    metrics.bus_subscribers.set(host.bus().subscribers() as i64);
+    metrics.bus_lagged.inner().store(host.bus().lagged(), Ordering::Relaxed);
+    // What is told is what runs: a plugin that was unloaded leaves no figure behind, and a counter
+    // begins anew with a version, as counters do with a process.
+    metrics.plugin_calls.clear();
+    metrics.plugin_events.clear();
+    metrics.plugin_failures.clear();
+    metrics.plugin_seconds.clear();
+    metrics.plugin_memory.clear();
+    metrics.plugin_loads.clear();
+    metrics.lag.clear();
     for plugin in host.plugins() {
         let labels = PluginLabels { plugin: plugin.name };
-        metrics.plugin_calls.get_or_create(&labels).set(plugin.calls as i64);
-        metrics.plugin_events.get_or_create(&labels).set(plugin.events as i64);
-        metrics.plugin_failures.get_or_create(&labels).set(plugin.failures as i64);
-        metrics.plugin_seconds.get_or_create(&labels).set(plugin.time_seconds);
+        metrics.plugin_calls.get_or_create(&labels).inc_by(plugin.calls);
+        metrics.plugin_events.get_or_create(&labels).inc_by(plugin.events);
+        metrics.plugin_failures.get_or_create(&labels).inc_by(plugin.failures);
+        metrics.plugin_seconds.get_or_create(&labels).inc_by(plugin.time_seconds);
         metrics.plugin_memory.get_or_create(&labels).set(plugin.memory_bytes as i64);
-        metrics.plugin_loads.get_or_create(&labels).set(plugin.loads as i64);
+        metrics.plugin_loads.get_or_create(&labels).inc_by(plugin.loads);
     }
     for (plugin, position) in host.reactions() {
         let labels = SinkLabels { sink: format!("reaction/{plugin}") };

@@ -44,7 +44,7 @@ impl Feed {
     /// The bus over the log that ends at `head` and that `reader` reads.
     pub fn bus(self, reader: Reader, head: Seq) -> Bus {
         self.head.fetch_max(head, Ordering::AcqRel);
-        Bus { live: self.live, head: self.head, reader }
+        Bus { live: self.live, head: self.head, lagged: Arc::default(), reader }
     }
 }
 
@@ -53,6 +53,7 @@ impl Feed {
 pub struct Bus {
     live: broadcast::WeakSender<Arc<LogEntry>>,
     head: Arc<AtomicU64>,
+    lagged: Arc<AtomicU64>,
     reader: Reader,
 }
 
@@ -92,6 +93,16 @@ impl Bus {
     /// Everything chosen behind `after`, first from the log, then live, without a seam.
     pub fn subscribe_after(&self, selection: impl Into<Selection>, after: Seq) -> Subscription {
         Subscription::new(self, selection.into(), Some(after))
+    }
+
+    /// How many subscribers there are.
+    pub fn subscribers(&self) -> usize {
+        self.live.upgrade().map_or(0, |live| live.receiver_count())
+    }
+
+    /// How often a subscriber fell behind the broadcast and read from the log instead.
+    pub fn lagged(&self) -> u64 {
+        self.lagged.load(Ordering::Relaxed)
     }
 
     /// The place of the last committed event; 0 in an empty log.

@@ -35,6 +35,8 @@ pub struct Subscription {
     reader: Reader,
     live: Option<broadcast::Receiver<Arc<LogEntry>>>,
     head: Arc<AtomicU64>,
+    /// Counts, for all subscriptions of the bus.
+    lagged: Arc<AtomicU64>,
     /// Everything up to here was yielded or is not chosen.
     position: Seq,
     /// The log has to be read up to here before live events make sense again.
@@ -58,6 +60,7 @@ impl Subscription {
             reader: bus.reader.clone(),
             live,
             head: Arc::clone(&bus.head),
+            lagged: Arc::clone(&bus.lagged),
             position,
             behind_until: head,
             page: VecDeque::new(),
@@ -98,7 +101,10 @@ impl Subscription {
                     }
                 }
                 Ok(entry) => self.behind_until = entry.seq,
-                Err(RecvError::Lagged(_)) => self.behind_until = self.head.load(Ordering::Acquire),
+                Err(RecvError::Lagged(_)) => {
+                    self.lagged.fetch_add(1, Ordering::Relaxed);
+                    self.behind_until = self.head.load(Ordering::Acquire);
+                }
                 Err(RecvError::Closed) => {
                     self.live = None;
                     self.behind_until = self.head.load(Ordering::Acquire);

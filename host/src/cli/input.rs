@@ -22,9 +22,9 @@ use serde_json::value::RawValue;
 use super::output::json_line;
 use crate::event::EventId;
 
-/// The longest event, in bytes of JSON: what an event may hold, with every character of its
-/// message and data written as an escape.
-pub(super) const MAX_EVENT_BYTES: usize = 2 << 20;
+/// The longest event, in bytes of JSON. The largest that a host takes fits three times over; a
+/// host reads lines of up to 1 MiB, and an id may have to be added.
+pub(super) const MAX_EVENT_BYTES: usize = 1_000_000;
 
 /// A pipe is read this many bytes at a time; a chunk is what one reading brought.
 pub(super) const BUFFER_BYTES: usize = 256 << 10;

@@ -139,7 +139,7 @@ fn configure(args: Args) -> anyhow::Result<(Config, Option<Token>)> {
 fn start_logging(config: &LogConfig) -> anyhow::Result<()> {
     // What libraries say at `info` is no news to an operator; their own filter still wins.
     let filter =
-        EnvFilter::try_new(format!("rusqlite_migration=warn,async_nats=warn,{}", config.filter))
+        EnvFilter::try_new(format!("rusqlite_migration=warn,async_nats=off,{}", config.filter))
             .with_context(|| {
                 format!("log filter {:?} (write a level like `info`)", config.filter)
             })?;

@@ -189,11 +189,13 @@ pub(super) fn line(entry: &Entry, colours: Colours) -> String {
             colours.faint().style(text).to_string()
         }
     };
-    format!(
+    let line = format!(
         "{} {} {} {} {dropped}{message}",
         clock(&entry.timestamp),
         colours.priority(entry.priority()).style(format!("{:<8}", plain(&entry.priority))),
         colours.subject().style(subject),
         session,
-    )
+    );
+    // A message may be empty.
+    line.trim_end().to_owned()
 }

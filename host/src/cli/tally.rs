@@ -156,7 +156,7 @@ impl Tally {
             );
         }
         point("ennio plugin list", "the plugins and what they cost".into());
-        pointers.push(format!("{url}/ in a browser"));
+        pointers.push(format!("{url}/v1/events?order=desc as JSON"));
         pointers
     }
 }

@@ -115,6 +115,8 @@ impl fmt::Display for Reason {
     }
 }
 
+impl std::error::Error for Reason {}
+
 /// The member of `names` that `found` was most likely meant to be.
 pub(super) fn nearest(
     found: &str,

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use crate::event::{Digest, EventId, LogEntry, Seq};
 
 use super::{
-    Change, DeadLetter, StoreError,
+    Change, StoreError,
     query::{self, Page, Query},
     row, schema,
 };
@@ -123,26 +123,14 @@ impl Reader {
         .await
     }
 
-    /// What plugins gave up on, oldest first, at most 500.
+    /// How many events plugins gave up on.
     ///
     /// # Errors
     /// [`StoreError::Read`] when SQLite fails.
-    pub async fn dead_letters(&self) -> Result<Vec<DeadLetter>, StoreError> {
+    pub async fn count_dead_letters(&self) -> Result<u64, StoreError> {
         self.run(move |db| {
-            let mut find = db.prepare_cached(
-                "SELECT plugin, event_seq, event_id, reason, attempts FROM dead_letters \
-                 ORDER BY id LIMIT 500",
-            )?;
-            let rows = find.query_map([], |row| {
-                Ok(DeadLetter {
-                    plugin: row::parsed(row, 0)?,
-                    event_seq: row.get::<_, i64>(1)? as Seq,
-                    event_id: row::parsed(row, 2)?,
-                    reason: row.get(3)?,
-                    attempts: row.get(4)?,
-                })
-            })?;
-            rows.collect()
+            db.prepare_cached("SELECT count(*) FROM dead_letters")?
+                .query_row([], |row| row.get::<_, i64>(0).map(|count| count as u64))
         })
         .await
     }

@@ -223,7 +223,7 @@ Where to look next
   ennio events --subject 'ennio.merge.*.ready' --url http://h:1 what plugins did (merge-ready and others)
   ennio events --include-dropped --url http://h:1  also what was dropped (2)
   ennio plugin list --url http://h:1               the plugins and what they cost
-  http://h:1/ in a browser"
+  http://h:1/v1/events?order=desc as JSON"
     );
     let nothing = Tally::default().page("u", "", &[], &Status::default(), Colours::none());
     assert_eq!(nothing[0], "no events at u yet");
