@@ -53,7 +53,10 @@ struct Session<'a> {
     counts: Counts,
     /// On disk.
     saved: Seq,
-    /// Confirmed at the last tick, and not complained about since.
+    /// Confirmed at the last tick.
+    confirmed: Seq,
+    /// Confirmed at the last tick but one, and not complained about since: a complaint travels
+    /// another way through the client than a marker, and may come a moment after it.
     settled: Seq,
     /// The complaint that ended the session before.
     suspicion: Option<String>,
@@ -115,6 +118,7 @@ async fn open<'a>(
         window: Window::new(cursor),
         counts: Counts::default(),
         saved: cursor,
+        confirmed: cursor,
         settled: cursor,
         suspicion: legacy.complaint.clone(),
         suspect: None,
@@ -295,16 +299,17 @@ impl Session<'_> {
     }
 
     async fn tick(&mut self) -> Result<(), End> {
+        if let Some(complaint) = self.connection.complained() {
+            return Err(End::Held(complaint));
+        }
         if let Some(seq) = self.window.overdue(Instant::now()) {
             let seconds = CONFIRM_WITHIN.as_secs();
             return Err(End::Held(format!("event {seq}: not confirmed within {seconds} s")));
         }
         // Events that nobody sends, because a filter hid them, are done as well.
         self.window.pass(self.followed());
-        // A complaint travels another way through the client than a marker, and may come a moment
-        // later. What was confirmed a whole tick ago, it can no longer be about.
-        let settled = std::mem::replace(&mut self.settled, self.window.confirmed());
-        self.save(settled).await
+        self.settled = std::mem::replace(&mut self.confirmed, self.window.confirmed());
+        self.save(self.settled).await
     }
 
     async fn save(&mut self, seq: Seq) -> Result<(), End> {
