@@ -178,9 +178,13 @@ impl Host {
         &self.metrics
     }
 
-    /// Returns with the reason once the database has failed. The host takes no more events then.
+    /// Returns with the reason once the host takes no more events: the database has failed, or
+    /// [`Host::shutdown`] was called.
     pub async fn failed(&self) -> String {
-        self.store.failed().await
+        tokio::select! {
+            reason = self.store.failed() => format!("the database failed: {reason}"),
+            () = self.pipeline.closed() => "the sequencer ended".to_owned(),
+        }
     }
 
     /// Ends what takes events in and everything behind it: submitted events are committed, cursors

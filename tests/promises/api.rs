@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Setup, event, numbered};
+use crate::harness::{Setup, event, eventually, numbered};
 
 #[tokio::test]
 async fn one_event_is_answered_with_its_receipt_and_can_be_read_back() {
@@ -139,6 +139,28 @@ async fn a_long_body_of_lines_is_taken_whole() {
     for (expected, (event, receipt)) in (1..).zip(events.iter().zip(&results)) {
         assert_eq!(json!([receipt["id"], receipt["seq"]]), json!([event["id"], expected]));
     }
+}
+
+#[tokio::test]
+async fn lines_do_not_wait_for_those_that_are_yet_to_come() {
+    let setup = Setup::new();
+    let host = setup.start();
+    let (send, mut lines) = tokio::sync::mpsc::unbounded_channel::<String>();
+    let body = futures::stream::poll_fn(move |context| lines.poll_recv(context));
+    let body = reqwest::Body::wrap_stream(futures::StreamExt::map(body, Ok::<_, std::io::Error>));
+    let client = reqwest::Client::new().post(format!("{}/v1/events", host.url));
+    let request = client.header("content-type", "application/x-ndjson").body(body).send();
+    let request = tokio::spawn(request);
+    for expected in 1..=3 {
+        send.send(format!("{}\n", numbered(expected))).unwrap();
+        eventually("the line is in the log", async || {
+            (host.log().await.len() == expected).then_some(())
+        })
+        .await;
+    }
+    drop(send);
+    let answer = request.await.unwrap().unwrap().text().await.unwrap();
+    assert_eq!(answer.matches("accepted").count(), 3, "{answer}");
 }
 
 #[tokio::test]

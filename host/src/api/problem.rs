@@ -1,5 +1,7 @@
 //! Errors as RFC 9457 problem documents. One exhaustive match an error type.
 
+use std::time::Duration;
+
 use axum::{
     http::{HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
@@ -66,6 +68,15 @@ impl Problem {
 
     pub(super) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "urn:ennio:problem:not-found", "not found", detail)
+    }
+
+    pub(super) fn too_late(limit: Duration) -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "urn:ennio:problem:too-late",
+            "the body did not come",
+            format!("nothing came for {} s; whole lines before that were taken", limit.as_secs()),
+        )
     }
 
     pub(super) fn unreadable_body(detail: impl std::fmt::Display) -> Self {

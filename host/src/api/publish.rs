@@ -1,7 +1,10 @@
 //! The way in over HTTP: one event, an array, or a stream of lines. Every answer is given after the
 //! commit.
 
-use std::io::{self, Seek, SeekFrom, Write};
+use std::{
+    io::{self, Seek, SeekFrom, Write},
+    time::Duration,
+};
 
 use axum::{
     body::{Body, BodyDataStream, Bytes},
@@ -9,9 +12,10 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use futures::TryStreamExt;
+use futures::{FutureExt, TryStreamExt};
 use serde_json::value::RawValue;
 use tempfile::SpooledTempFile;
+use tokio::time::timeout;
 use tokio_util::{
     codec::{FramedRead, LinesCodec, LinesCodecError},
     io::{ReaderStream, StreamReader},
@@ -27,6 +31,8 @@ const LINE_BYTES: usize = 1 << 20;
 const LINES: usize = 512;
 /// The same, in bytes.
 const LINES_BYTES: usize = 4 << 20;
+/// A JSON body has to be here within this time, and so has the next line of an NDJSON body.
+const BODY_TIME: Duration = Duration::from_secs(30);
 /// The answer to a long NDJSON body is kept in memory up to this size, in bytes, then in a file.
 const ANSWER_BYTES: usize = 4 << 20;
 
@@ -64,7 +70,8 @@ enum Json {
 }
 
 async fn read_json(body: Body) -> Result<Json, Problem> {
-    let bytes = axum::body::to_bytes(body, JSON_BODY_BYTES).await.map_err(|e| {
+    let bytes = timeout(BODY_TIME, axum::body::to_bytes(body, JSON_BODY_BYTES)).await;
+    let bytes = bytes.map_err(|_| Problem::too_late(BODY_TIME))?.map_err(|e| {
         // The limit is the only error with a source of its own here; a broken connection gets no
         // answer anyway.
         Problem::too_large(format!(
@@ -102,15 +109,28 @@ async fn lines(api: &Api, body: BodyDataStream) -> Result<Response, Problem> {
     let mut drafts = Vec::new();
     let mut bytes = 0;
     loop {
-        let line = lines.try_next().await.map_err(|e| match e {
-            LinesCodecError::MaxLineLengthExceeded => Problem::too_large(format!(
+        let line = match lines.try_next().now_or_never() {
+            Some(line) => line.map_err(Some),
+            // The sender pauses: what it sent so far does not wait for what it will send.
+            None => {
+                answer.add(api, std::mem::take(&mut drafts)).await?;
+                bytes = 0;
+                match timeout(BODY_TIME, lines.try_next()).await {
+                    Ok(line) => line.map_err(Some),
+                    Err(_) => Err(None),
+                }
+            }
+        };
+        let line = line.map_err(|e| match e {
+            Some(LinesCodecError::MaxLineLengthExceeded) => Problem::too_large(format!(
                 "line {} is longer than {LINE_BYTES} bytes; the lines before it were taken",
                 answer.count + drafts.len() + 1
             )),
-            LinesCodecError::Io(e) => Problem::unreadable_body(format!(
+            Some(LinesCodecError::Io(e)) => Problem::unreadable_body(format!(
                 "after line {}: {e}; the lines before it were taken",
                 answer.count + drafts.len()
             )),
+            None => Problem::too_late(BODY_TIME),
         });
         match line {
             Ok(Some(line)) if line.trim().is_empty() => {}

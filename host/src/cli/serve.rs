@@ -182,8 +182,8 @@ async fn wait_for_the_end(host: &Host, mut signals: Signals) -> (String, ExitCod
     let reason = tokio::select! {
         reason = signals.next() => reason.to_owned(),
         reason = host.failed() => {
-            error!("the database failed: {reason}");
-            return (format!("the database failed: {reason}"), ExitCode::FAILURE);
+            error!("{reason}");
+            return (reason, ExitCode::FAILURE);
         }
     };
     tokio::spawn(async move {

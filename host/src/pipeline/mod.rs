@@ -71,6 +71,11 @@ impl Pipeline {
         self.submit(drafts, Origin::Outside, Vec::new()).await
     }
 
+    /// Returns once nothing is taken in any more.
+    pub async fn closed(&self) {
+        self.inbox.closed().await;
+    }
+
     /// Publishes what a reaction emitted; `effects` become true in the same transaction.
     pub async fn submit(
         &self,

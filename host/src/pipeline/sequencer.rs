@@ -95,6 +95,7 @@ impl Sequencer {
     }
 
     async fn process(&mut self, submissions: Vec<Submission>) {
+        self.forget_committed();
         let known = match self.known(&submissions).await {
             Ok(known) => known,
             Err(e) => return refuse(submissions, &PublishError::Store(e)),
@@ -150,7 +151,6 @@ impl Sequencer {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        self.forget_committed();
         if ids.iter().any(|id| self.ids_at_writer.contains(id)) {
             // A repetition of what is just being committed: its place is known in a moment.
             while let Some((_, end)) = self.at_writer.pop_front() {

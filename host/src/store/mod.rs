@@ -78,7 +78,6 @@ impl Store {
         let (failure_sender, failure) = watch::channel(None);
         let writer = writer::Writer {
             connection: opened.connection,
-            path: path.into(),
             inbox: commands,
             observer: Box::new(observer),
             next_seq: head + 1,
@@ -135,13 +134,13 @@ impl Store {
         outcome.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    /// Returns with the reason once the file has failed and the store takes no more.
+    /// Returns with the reason once the store takes no more: the file has failed, or the writer has
+    /// ended, which [`Store::close`] leads to as well.
     pub async fn failed(&self) -> String {
         let mut failure = self.failure.clone();
         match failure.wait_for(Option::is_some).await {
             Ok(reason) => reason.clone().unwrap_or_default(),
-            // The writer ended in order.
-            Err(_) => std::future::pending().await,
+            Err(_) => "the writer thread ended".to_owned(),
         }
     }
 

@@ -7,7 +7,7 @@
 //! A commit that failed for lack of space is undone and may be sent again. After any other error
 //! of the file nobody can know what is on disk: the writer stops, and answers all that comes.
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{cell::Cell, sync::Arc, time::Instant};
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
 use tokio::sync::{mpsc, watch};
@@ -18,14 +18,20 @@ use crate::event::{LogEntry, Seq, Timestamp};
 use super::{
     StoreError,
     messages::{Batch, Command, Effect, OnCommit},
-    row, schema,
+    row,
 };
 
 /// The most events of one transaction. More would make the first of them wait.
 const GROUP: usize = 4096;
 
-/// The WAL is moved into the main file past this size, in bytes.
-const CHECKPOINT_AT: u64 = 16 << 20;
+/// The WAL is moved into the main file past this many pages of 4 KiB. Not past a size of its file,
+/// which stays as it is when SQLite begins to write it anew.
+const CHECKPOINT_AT: i32 = 4096;
+
+thread_local! {
+    /// Pages in the WAL after this thread's last commit.
+    static WAL_PAGES: Cell<i32> = const { Cell::new(0) };
+}
 
 /// Sees every commit, in order, on the writer's thread, before the senders do: it must not block.
 pub trait Observer: Send {
@@ -35,7 +41,6 @@ pub trait Observer: Send {
 
 pub(super) struct Writer {
     pub(super) connection: Connection,
-    pub(super) path: PathBuf,
     pub(super) inbox: mpsc::Receiver<Command>,
     pub(super) observer: Box<dyn Observer>,
     pub(super) next_seq: Seq,
@@ -45,6 +50,10 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn run(mut self) {
+        self.connection.wal_hook(Some(|_, pages| {
+            WAL_PAGES.set(pages);
+            Ok(())
+        }));
         let mut closing = false;
         while !closing {
             let Some(first) = self.inbox.blocking_recv() else { break };
@@ -137,9 +146,8 @@ impl Writer {
         }
     }
 
-    fn checkpoint_when_due(&mut self) {
-        let wal = schema::sibling(&self.path, "-wal");
-        if std::fs::metadata(wal).is_ok_and(|file| file.len() > CHECKPOINT_AT)
+    fn checkpoint_when_due(&self) {
+        if WAL_PAGES.take() > CHECKPOINT_AT
             && let Err(e) = self.checkpoint("PASSIVE")
         {
             warn!("checkpoint failed, the next one will make up for it: {e}");
