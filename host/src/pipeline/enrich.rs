@@ -9,10 +9,7 @@ use crate::{
     store::Change,
 };
 
-use super::{
-    filter::{chosen, events, on_error},
-    sequencer::Item,
-};
+use super::item::{Item, chosen, events, on_error};
 
 pub(super) async fn enrich(plugins: &PluginSet, items: &mut [Item]) {
     for plugin in &plugins.enrichers {

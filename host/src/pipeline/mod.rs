@@ -12,6 +12,7 @@
 mod admit;
 mod enrich;
 mod filter;
+mod item;
 mod messages;
 mod sequencer;
 

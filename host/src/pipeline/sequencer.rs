@@ -10,16 +10,17 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    event::{Cause, Digest, Draft, Dropped, Event, EventId, LogEntry, Subject, Timestamp},
+    event::{Draft, EventId, LogEntry, Timestamp},
     metrics::Metrics,
     plugin::Registry,
-    store::{Batch, Change, Effect, Known, NewEntry, Store, StoreError},
+    store::{Batch, Effect, Known, NewEntry, Store, StoreError},
 };
 
 use super::{
     admit::{Admission, Admitter},
     enrich, filter,
-    messages::{Command, Origin, PublishError, Receipt, Reply, Status, Submission},
+    item::Item,
+    messages::{Command, PublishError, Receipt, Reply, Status, Submission},
 };
 
 /// The most events of one batch: large enough to share a flush, small enough that plugins and
@@ -35,18 +36,6 @@ pub(super) struct Sequencer {
     /// Batches at the writer, oldest first: their ids, and the notice of their end.
     at_writer: VecDeque<(Vec<EventId>, oneshot::Receiver<()>)>,
     ids_at_writer: HashSet<EventId>,
-}
-
-/// An event on its way through the stages.
-pub(super) struct Item {
-    pub(super) event: Event,
-    pub(super) subject: Subject,
-    pub(super) dropped: Option<Dropped>,
-    pub(super) held: Option<PublishError>,
-    pub(super) changes: Vec<Change>,
-    digest: Digest,
-    caused_by: Option<Cause>,
-    hops: u8,
 }
 
 /// What a sender will be told about one draft.
@@ -242,38 +231,6 @@ fn effects(groups: Vec<Group>, items: &mut [Item]) -> Vec<Effect> {
         }
     }
     all
-}
-
-impl Item {
-    fn new(draft: Draft, digest: Digest, origin: &Origin, now: Timestamp) -> Self {
-        let event = draft.into_event(now);
-        let (caused_by, hops) = match origin {
-            Origin::Outside => (None, 0),
-            Origin::Reaction { cause, hops } => (Some(cause.clone()), *hops),
-        };
-        Self {
-            subject: event.subject(),
-            event,
-            dropped: None,
-            held: None,
-            changes: Vec::new(),
-            digest,
-            caused_by,
-            hops,
-        }
-    }
-
-    fn into_entry(self) -> NewEntry {
-        NewEntry {
-            event: self.event,
-            subject: self.subject,
-            digest: self.digest,
-            caused_by: self.caused_by,
-            hops: self.hops,
-            dropped: self.dropped,
-            changes: self.changes,
-        }
-    }
 }
 
 fn size(submission: &Submission) -> usize {

@@ -11,7 +11,9 @@
 //! Knows `event`, `store`, `bus`, `plugin`, `pipeline`. May not know who listens to what it emits.
 
 mod emission;
+mod positions;
 mod supervisor;
 mod worker;
 
-pub use supervisor::{Positions, Reactions};
+pub use positions::Positions;
+pub use supervisor::Reactions;

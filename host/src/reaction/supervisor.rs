@@ -1,9 +1,6 @@
 //! Keeps one worker for each loaded reaction plugin.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use tokio::{
     sync::watch,
@@ -13,32 +10,13 @@ use tracing::error;
 
 use crate::{
     bus::Bus,
-    event::{PluginName, Seq},
+    event::PluginName,
     pipeline::Pipeline,
     plugin::{PluginSet, Registry},
     store::Store,
 };
 
-use super::worker::Worker;
-
-/// How far each reaction plugin has come, for whoever wants to see it.
-#[derive(Debug, Clone, Default)]
-pub struct Positions(Arc<Mutex<BTreeMap<String, Seq>>>);
-
-impl Positions {
-    pub(super) fn set(&self, plugin: &PluginName, seq: Seq) {
-        let mut positions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match positions.get_mut(plugin.as_str()) {
-            Some(position) => *position = seq,
-            None => drop(positions.insert(plugin.to_string(), seq)),
-        }
-    }
-
-    /// By plugin: everything up to and with this place is done.
-    pub fn all(&self) -> BTreeMap<String, Seq> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
+use super::{positions::Positions, worker::Worker};
 
 /// The running reactions.
 pub struct Reactions {

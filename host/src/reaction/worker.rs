@@ -17,7 +17,7 @@ use crate::{
     store::{DeadLetter, Effect, Store, StoreError},
 };
 
-use super::{emission, supervisor::Positions};
+use super::{emission, positions::Positions};
 
 /// How often a cursor is saved while events need no action. What lies between is delivered again
 /// after a crash, which by contract does no harm.

@@ -1,0 +1,83 @@
+//! One event on its way through the stages, and what every stage does with it alike.
+
+use crate::{
+    event::{Cause, Digest, Draft, Dropped, Event, Subject, Timestamp},
+    plugin::{CallError, OnError, Plugin},
+    store::{Change, NewEntry},
+};
+
+use super::messages::{Origin, PublishError};
+
+/// An event on its way through the stages.
+pub(super) struct Item {
+    pub(super) event: Event,
+    pub(super) subject: Subject,
+    pub(super) dropped: Option<Dropped>,
+    pub(super) held: Option<PublishError>,
+    pub(super) changes: Vec<Change>,
+    digest: Digest,
+    caused_by: Option<Cause>,
+    hops: u8,
+}
+
+impl Item {
+    pub(super) fn new(draft: Draft, digest: Digest, origin: &Origin, now: Timestamp) -> Self {
+        let event = draft.into_event(now);
+        let (caused_by, hops) = match origin {
+            Origin::Outside => (None, 0),
+            Origin::Reaction { cause, hops } => (Some(cause.clone()), *hops),
+        };
+        Self {
+            subject: event.subject(),
+            event,
+            dropped: None,
+            held: None,
+            changes: Vec::new(),
+            digest,
+            caused_by,
+            hops,
+        }
+    }
+
+    pub(super) fn into_entry(self) -> NewEntry {
+        NewEntry {
+            event: self.event,
+            subject: self.subject,
+            digest: self.digest,
+            caused_by: self.caused_by,
+            hops: self.hops,
+            dropped: self.dropped,
+            changes: self.changes,
+        }
+    }
+}
+
+/// Which items still run and are subscribed to.
+pub(super) fn chosen(plugin: &Plugin, items: &[Item]) -> Vec<usize> {
+    let chosen = items.iter().enumerate().filter(|(_, item)| {
+        item.held.is_none() && item.dropped.is_none() && plugin.wants(&item.event, &item.subject)
+    });
+    chosen.map(|(at, _)| at).collect()
+}
+
+pub(super) fn events<'a>(items: &'a [Item], chosen: &[usize]) -> Vec<&'a Event> {
+    chosen.iter().filter_map(|at| items.get(*at)).map(|item| &item.event).collect()
+}
+
+/// What the sidecar says about an event that the plugin failed on.
+pub(super) fn on_error(plugin: &Plugin, item: &mut Item, error: &CallError) {
+    tracing::warn!(plugin = plugin.name().as_str(), event = %item.event.id, "plugin {error}");
+    match plugin.manifest().on_error {
+        OnError::Pass => {}
+        OnError::Drop => {
+            let reason = format!("the plugin {error}, and its sidecar says on_error = \"drop\"");
+            item.dropped = Some(Dropped { by: plugin.name().clone(), reason });
+        }
+        OnError::Hold => {
+            item.held = Some(PublishError::Held {
+                plugin: plugin.name().clone(),
+                reason: error.to_string(),
+            });
+        }
+    }
+}
