@@ -79,6 +79,9 @@ impl Default for ApiConfig {
 pub struct PluginsConfig {
     /// The folder of `NAME.wasm` and `NAME.toml`. No plugin runs without one.
     pub folder: Option<PathBuf>,
+    /// The folder that keeps compiled plugins, for this user alone. Default: the database's name
+    /// with `-plugins` behind it.
+    pub cache: Option<PathBuf>,
 }
 
 /// NATS.

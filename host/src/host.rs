@@ -18,7 +18,7 @@ use crate::{
     metrics::Metrics,
     nats::{NatsOptions, NatsStatus, Publisher},
     pipeline::{self, Pipeline, PublishError, Receipt},
-    plugin::{PluginStatus, Registry, RegistryError, Watcher, WatcherError},
+    plugin::{Cache, CacheError, PluginStatus, Registry, RegistryError, Watcher, WatcherError},
     reaction::{Positions, Reactions},
     store::{Observer, OpenError, Reader, Store},
 };
@@ -32,6 +32,9 @@ pub enum StartError {
     /// The plugins.
     #[error(transparent)]
     Plugins(#[from] RegistryError),
+    /// The cache of compiled plugins.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
     /// Hot reload.
     #[error(transparent)]
     Watcher(#[from] WatcherError),
@@ -42,6 +45,7 @@ pub enum StartError {
 pub struct Builder {
     database: PathBuf,
     plugins: Option<PathBuf>,
+    cache: Option<PathBuf>,
     nats: Option<NatsOptions>,
 }
 
@@ -77,6 +81,13 @@ impl Builder {
         self
     }
 
+    /// The folder that keeps compiled plugins, for this user alone. Default: the database's name with
+    /// `-plugins` behind it, in the same folder.
+    pub fn plugin_cache(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.cache = Some(folder.into());
+        self
+    }
+
     /// Publishes every committed event to this NATS server, from the log's beginning on when it is
     /// the first time. The host starts and works with the server away.
     pub fn nats(mut self, options: NatsOptions) -> Self {
@@ -90,7 +101,16 @@ impl Builder {
     /// [`StartError`] when the database or the plugin folder cannot be used. A plugin that cannot be
     /// loaded is no error: it is logged and shown by [`Host::plugins`].
     pub async fn start(self) -> Result<Host, StartError> {
-        let plugins = Arc::new(Registry::new(self.plugins)?);
+        let cache = self.cache.unwrap_or_else(|| {
+            let mut name = self.database.clone().into_os_string();
+            name.push("-plugins");
+            name.into()
+        });
+        let cache = match &self.plugins {
+            Some(_) => Some(Cache::open(&cache)?),
+            None => None,
+        };
+        let plugins = Arc::new(Registry::new(self.plugins, cache)?);
         let metrics = Metrics::default();
         let announcer = Announcer::new();
         let feed = announcer.feed();
@@ -117,7 +137,7 @@ impl Builder {
 impl Host {
     /// A host over the database file `database`, which is made when it does not exist.
     pub fn builder(database: impl Into<PathBuf>) -> Builder {
-        Builder { database: database.into(), plugins: None, nats: None }
+        Builder { database: database.into(), plugins: None, cache: None, nats: None }
     }
 
     /// Publishes one event. The receipt says that it is committed to disk.

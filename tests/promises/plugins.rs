@@ -161,6 +161,32 @@ async fn one_component_can_have_two_roles() {
     assert_eq!(log[2]["event_type"], "custom.seen");
 }
 
+#[tokio::test]
+async fn compiled_plugins_are_kept_and_a_damaged_one_is_compiled_again() {
+    let plugins = Plugins::new().with("quiet", "drop-chatty").with("tag", "tag-v1");
+    let setup = Setup::new().plugins(plugins.path());
+    setup.start().interrupt();
+    let cache = setup.folder.path().join("ennio.db-plugins");
+    let entries = || {
+        let files = std::fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path());
+        files.filter(|file| file.extension().is_some_and(|e| e == "cwasm")).collect::<Vec<_>>()
+    };
+    assert_eq!(entries().len(), 2);
+    for (damaged, warnings) in [(false, 0), (true, 2)] {
+        for entry in entries().iter().filter(|_| damaged) {
+            let mut bytes = std::fs::read(entry).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            std::fs::write(entry, bytes).unwrap();
+        }
+        let host = setup.start();
+        assert_eq!(host.publish(&saying("chatty")).await.1["status"], "dropped");
+        assert_eq!(host.plugin("tag").await.unwrap()["state"], "running");
+        assert_eq!(host.interrupt().matches("is damaged").count(), warnings);
+    }
+    assert_eq!(entries().len(), 2, "and kept again");
+}
+
 /// The recorded day, through the four first-party plugins, as `make run` does it.
 #[tokio::test]
 async fn the_recorded_day_is_filtered_redacted_triaged_and_reacted_to() {

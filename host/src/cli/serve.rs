@@ -64,6 +64,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(folder) = &config.plugins.folder {
         builder = builder.plugins(folder);
     }
+    if let Some(cache) = &config.plugins.cache {
+        builder = builder.plugin_cache(cache);
+    }
     if let Some(url) = config.nats.url.clone() {
         let prefix = config.nats.prefix.clone().unwrap_or_default();
         builder = builder.nats(NatsOptions { url, prefix });

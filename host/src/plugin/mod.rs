@@ -1,8 +1,8 @@
 //! Plugins: WebAssembly components that filter, enrich or react, in a sandbox, reloaded while the
 //! host runs.
 //!
-//! From bytes to a call, in the order of the files: `manifest` reads the sidecar, `engine` compiles,
-//! `component` finds the roles, `linker` and `guest` give a component what it was granted and
+//! From bytes to a call: `manifest` reads the sidecar, `engine` compiles, `cache` keeps what was
+//! compiled, `component` finds the roles, `linker` and `guest` give a component what it was granted and
 //! nothing else, `instance` is one live copy of it with its limits, `plugin` calls it in batches
 //! and replaces it after a trap, `registry` holds what is loaded, `watcher` follows the folder.
 //!
@@ -11,6 +11,7 @@
 //!
 //! Knows `event`. May not know the pipeline, the store or the API.
 
+mod cache;
 mod call;
 mod component;
 mod contract;
@@ -26,6 +27,7 @@ mod registry;
 mod status;
 mod watcher;
 
+pub use cache::{Cache, CacheError};
 pub use call::{CallError, Delivery, Emission, Patch, ReactError, Verdict};
 pub use component::{LoadError, Roles, Step};
 pub use manifest::{Manifest, OnError};

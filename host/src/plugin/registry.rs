@@ -20,6 +20,7 @@ use tracing::{info, warn};
 use wasmtime::component::{Component, Linker};
 
 use super::{
+    cache::Cache,
     component::{LoadError, MAX_BYTES, Step, compile},
     engine::Engine,
     guest::Guest,
@@ -78,6 +79,7 @@ pub struct Registry {
     engine: Engine,
     linker: Linker<Guest>,
     folder: Option<PathBuf>,
+    cache: Option<Arc<Cache>>,
     set: watch::Sender<Arc<PluginSet>>,
     known: Mutex<BTreeMap<String, Known>>,
     /// One rescan at a time.
@@ -117,11 +119,12 @@ enum Found {
 }
 
 impl Registry {
-    /// A registry over `folder`, or one that stays empty. Nothing is loaded yet.
+    /// A registry over `folder`, or one that stays empty; what it compiles is kept in `cache`.
+    /// Nothing is loaded yet.
     ///
     /// # Errors
     /// [`RegistryError`] when the folder cannot be read, or WebAssembly cannot run here.
-    pub fn new(folder: Option<PathBuf>) -> Result<Self, RegistryError> {
+    pub fn new(folder: Option<PathBuf>, cache: Option<Cache>) -> Result<Self, RegistryError> {
         if let Some(path) = &folder {
             std::fs::read_dir(path)
                 .map_err(|source| RegistryError::Folder { path: path.clone(), source })?;
@@ -133,6 +136,7 @@ impl Registry {
             engine,
             linker,
             folder,
+            cache: cache.map(Arc::new),
             set: watch::Sender::new(Arc::default()),
             known: Mutex::default(),
             scanning: tokio::sync::Mutex::default(),
@@ -269,7 +273,20 @@ impl Registry {
             Some(component) => component,
             None => {
                 let engine = self.engine.wasmtime().clone();
-                let compiled = tokio::task::spawn_blocking(move || compile(&engine, &bytes)).await;
+                let cache = self.cache.clone();
+                let hash = Arc::clone(&fingerprint.component);
+                let compiled = tokio::task::spawn_blocking(move || {
+                    let cache = cache.as_deref();
+                    if let Some(known) = cache.and_then(|cache| cache.load(&engine, &hash)) {
+                        return Ok(known);
+                    }
+                    let component = compile(&engine, &bytes)?;
+                    if let Some(cache) = cache {
+                        cache.store(&engine, &hash, &component);
+                    }
+                    Ok(component)
+                })
+                .await;
                 compiled
                     .map_err(|e| fault(Step::Compile, e.to_string()))?
                     .map_err(|e| fault(Step::Compile, e))?
