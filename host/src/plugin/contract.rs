@@ -19,9 +19,10 @@ wasmtime::component::bindgen!({
     ownership: Borrowing { duplicate_if_necessary: true },
 });
 
-pub(super) use ennio::plugin::types;
-pub(super) use exports::ennio::plugin::{enricher, filter, guest, reaction};
-pub(super) use wasi::logging::logging;
+// `self::`, since a documentation test sees this crate under the same name.
+pub(super) use self::ennio::plugin::types;
+pub(super) use self::exports::ennio::plugin::{enricher, filter, guest, reaction};
+pub(super) use self::wasi::logging::logging;
 
 /// What the export names of this version end in.
 pub(super) const VERSION: &str = "0.1.0";
