@@ -12,7 +12,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use futures::{FutureExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt, stream::FuturesOrdered};
 use serde_json::value::RawValue;
 use tempfile::SpooledTempFile;
 use tokio::time::timeout;
@@ -21,16 +21,21 @@ use tokio_util::{
     io::{ReaderStream, StreamReader},
 };
 
-use crate::event::{Draft, EventError};
+use crate::{
+    event::{Draft, EventError},
+    pipeline::{Pipeline, PublishError, Receipt},
+};
 
 use super::{Api, JSON_BODY_BYTES, events::json, problem::Problem};
 
 /// The longest line of an NDJSON body, in bytes.
 const LINE_BYTES: usize = 1 << 20;
-/// Lines that go through the pipeline together. While they do, the next ones are read.
+/// The most lines that go through the pipeline together.
 const LINES: usize = 512;
 /// The same, in bytes.
 const LINES_BYTES: usize = 4 << 20;
+/// Such groups of lines on their way at once: the plugins work on one while the other is committed.
+const IN_FLIGHT: usize = 2;
 /// A JSON body has to be here within this time, and so has the next line of an NDJSON body.
 const BODY_TIME: Duration = Duration::from_secs(30);
 /// The answer to a long NDJSON body is kept in memory up to this size, in bytes, then in a file.
@@ -98,106 +103,113 @@ async fn many(api: &Api, json_text: &[u8]) -> Result<Response, Problem> {
     })?;
     let drafts = events.iter().map(|raw| Draft::parse(raw.get().as_bytes())).collect();
     let mut answer = Answer::new();
-    answer.add(api, drafts).await?;
+    answer.add(outcomes(api.host.pipeline().clone(), drafts).await)?;
     answer.finish()
 }
 
+/// Reads lines while those before them go through the pipeline. The first goes at once; what comes
+/// in the meantime goes together.
 async fn lines(api: &Api, body: BodyDataStream) -> Result<Response, Problem> {
     let reader = StreamReader::new(body.map_err(io::Error::other));
     let mut lines = FramedRead::new(reader, LinesCodec::new_with_max_length(LINE_BYTES));
     let mut answer = Answer::new();
-    let mut drafts = Vec::new();
-    let mut bytes = 0;
-    loop {
-        let line = match lines.try_next().now_or_never() {
-            Some(line) => line.map_err(Some),
-            // The sender pauses: what it sent so far does not wait for what it will send.
-            None => {
-                answer.add(api, std::mem::take(&mut drafts)).await?;
-                bytes = 0;
-                match timeout(BODY_TIME, lines.try_next()).await {
-                    Ok(line) => line.map_err(Some),
-                    Err(_) => Err(None),
+    let mut waiting = Waiting::default();
+    let mut count = 0;
+    // Answers in the order of the lines; the sequencer keeps the order of the events.
+    let mut in_flight = FuturesOrdered::new();
+    let end = loop {
+        let may_start = in_flight.is_empty() || (waiting.is_full() && in_flight.len() < IN_FLIGHT);
+        if may_start && !waiting.drafts.is_empty() {
+            let drafts = std::mem::take(&mut waiting).drafts;
+            in_flight.push_back(outcomes(api.host.pipeline().clone(), drafts));
+        }
+        tokio::select! {
+            Some(outcomes) = in_flight.next() => answer.add(outcomes)?,
+            line = timeout(BODY_TIME, lines.try_next()), if !waiting.is_full() => match line {
+                Ok(Ok(Some(line))) if line.trim().is_empty() => {}
+                Ok(Ok(Some(line))) => {
+                    count += 1;
+                    waiting.bytes += line.len();
+                    waiting.drafts.push(Draft::parse(line.as_bytes()));
                 }
-            }
-        };
-        let line = line.map_err(|e| match e {
-            Some(LinesCodecError::MaxLineLengthExceeded) => Problem::too_large(format!(
-                "line {} is longer than {LINE_BYTES} bytes; the lines before it were taken",
-                answer.count + drafts.len() + 1
-            )),
-            Some(LinesCodecError::Io(e)) => Problem::unreadable_body(format!(
-                "after line {}: {e}; the lines before it were taken",
-                answer.count + drafts.len()
-            )),
-            None => Problem::too_late(BODY_TIME),
-        });
-        match line {
-            Ok(Some(line)) if line.trim().is_empty() => {}
-            Ok(Some(line)) => {
-                bytes += line.len();
-                drafts.push(Draft::parse(line.as_bytes()));
-            }
-            Ok(None) => {
-                answer.add(api, drafts).await?;
-                return answer.finish();
-            }
-            Err(problem) => {
-                answer.add(api, drafts).await?;
-                return Err(problem);
-            }
+                Ok(Ok(None)) => break Ok(()),
+                Ok(Err(LinesCodecError::MaxLineLengthExceeded)) => {
+                    break Err(Problem::too_large(format!(
+                        "line {} is longer than {LINE_BYTES} bytes; the lines before it were taken",
+                        count + 1
+                    )));
+                }
+                Ok(Err(LinesCodecError::Io(e))) => {
+                    break Err(Problem::unreadable_body(format!(
+                        "after line {count}: {e}; the lines before it were taken"
+                    )));
+                }
+                Err(_) => break Err(Problem::too_late(BODY_TIME)),
+            },
         }
-        if drafts.len() >= LINES || bytes >= LINES_BYTES {
-            answer.add(api, std::mem::take(&mut drafts)).await?;
-            bytes = 0;
-        }
+    };
+    in_flight.push_back(outcomes(api.host.pipeline().clone(), waiting.drafts));
+    while let Some(outcomes) = in_flight.next().await {
+        answer.add(outcomes)?;
     }
+    end?;
+    answer.finish()
+}
+
+/// Lines that were read and are not yet on their way.
+#[derive(Default)]
+struct Waiting {
+    drafts: Vec<Result<Draft, EventError>>,
+    bytes: usize,
+}
+
+impl Waiting {
+    fn is_full(&self) -> bool {
+        self.drafts.len() >= LINES || self.bytes >= LINES_BYTES
+    }
+}
+
+/// Publishes what is an event; what becomes of each draft, in their order.
+async fn outcomes(
+    pipeline: Pipeline,
+    drafts: Vec<Result<Draft, EventError>>,
+) -> Vec<Result<Receipt, Problem>> {
+    let mut good = Vec::with_capacity(drafts.len());
+    let mut faults = Vec::with_capacity(drafts.len());
+    for draft in drafts {
+        faults.push(draft.map(|draft| good.push(draft)).err());
+    }
+    let mut published = match good.is_empty() {
+        true => Vec::new(),
+        false => pipeline.publish_all(good).await,
+    }
+    .into_iter();
+    let outcome = |fault: Option<EventError>| match fault {
+        Some(fault) => Err(fault.into()),
+        None => published.next().unwrap_or(Err(PublishError::Closed)).map_err(Into::into),
+    };
+    faults.into_iter().map(outcome).collect()
 }
 
 /// `{"results":[receipt or problem, …]}`, spooled to a file when it is long.
 struct Answer {
     text: SpooledTempFile,
-    count: usize,
+    is_empty: bool,
 }
 
 impl Answer {
     fn new() -> Self {
-        Self { text: SpooledTempFile::new(ANSWER_BYTES), count: 0 }
+        Self { text: SpooledTempFile::new(ANSWER_BYTES), is_empty: true }
     }
 
-    /// Publishes what is an event, and adds the outcomes in the order of the lines.
-    async fn add(
-        &mut self,
-        api: &Api,
-        drafts: Vec<Result<Draft, EventError>>,
-    ) -> Result<(), Problem> {
-        let mut good = Vec::with_capacity(drafts.len());
-        let bad: Vec<Option<EventError>> = drafts
-            .into_iter()
-            .map(|draft| match draft {
-                Ok(draft) => {
-                    good.push(draft);
-                    None
-                }
-                Err(e) => Some(e),
-            })
-            .collect();
-        let mut outcomes = match good.is_empty() {
-            true => Vec::new(),
-            false => api.host.pipeline().publish_all(good).await,
-        }
-        .into_iter();
-        for bad in bad {
-            let text = match bad {
-                Some(e) => serde_json::to_string(&Problem::from(e)),
-                None => match outcomes.next() {
-                    Some(Ok(receipt)) => serde_json::to_string(&receipt),
-                    Some(Err(e)) => serde_json::to_string(&Problem::from(e)),
-                    None => break,
-                },
+    fn add(&mut self, outcomes: Vec<Result<Receipt, Problem>>) -> Result<(), Problem> {
+        for outcome in outcomes {
+            let text = match outcome {
+                Ok(receipt) => serde_json::to_string(&receipt),
+                Err(problem) => serde_json::to_string(&problem),
             };
-            let opening = if self.count == 0 { "{\"results\":[" } else { "," };
-            self.count += 1;
+            let opening = if self.is_empty { "{\"results\":[" } else { "," };
+            self.is_empty = false;
             let text = text.map_err(io::Error::other);
             text.and_then(|text| write!(self.text, "{opening}{text}"))
                 .map_err(|e| spool_fault(&e))?;
@@ -207,7 +219,7 @@ impl Answer {
 
     fn finish(mut self) -> Result<Response, Problem> {
         let mut write = || {
-            if self.count == 0 {
+            if self.is_empty {
                 self.text.write_all(b"{\"results\":[")?;
             }
             self.text.write_all(b"]}")?;

@@ -23,8 +23,10 @@ use crate::host::Host;
 
 /// A request's headers have to be here within this time.
 const HEADER_TIME: Duration = Duration::from_secs(10);
-/// The most bytes of a request's headers.
-const HEADER_BYTES: usize = 16 << 10;
+/// One connection's read buffer, in bytes, and so the most that a request's headers may take.
+const BUFFER_BYTES: usize = 64 << 10;
+/// The most headers of a request.
+const HEADERS: usize = 64;
 /// The most connections at once; further ones wait.
 const CONNECTIONS: usize = 1024;
 /// How long a shutdown waits for answers that are under way.
@@ -129,7 +131,8 @@ async fn accept(listener: TcpListener, router: axum::Router, mut closing: watch:
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIME)
-            .max_buf_size(HEADER_BYTES.max(8192))
+            .max_buf_size(BUFFER_BYTES)
+            .max_headers(HEADERS)
             .serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
