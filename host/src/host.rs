@@ -123,7 +123,7 @@ impl Builder {
         let (pipeline, sequencer) =
             Pipeline::start(Arc::clone(&store), Arc::clone(&plugins), metrics.clone());
         let reactions =
-            Reactions::start(&plugins, bus.clone(), Arc::clone(&store), pipeline.clone());
+            Reactions::start(&plugins, bus.clone(), Arc::clone(&store), pipeline.clone()).await;
         let positions = reactions.positions();
         let publisher =
             self.nats.map(|nats| Publisher::spawn(nats, Arc::clone(&store), bus.clone()));

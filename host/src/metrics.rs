@@ -66,6 +66,8 @@ pub struct Metrics {
     pub plugin_seconds: Family<PluginLabels, Counter<f64, AtomicU64>>,
     /// An instance's memory, in bytes.
     pub plugin_memory: Family<PluginLabels, Gauge>,
+    /// Whether it keeps failing and is left alone, 0 or 1.
+    pub plugin_quarantined: Family<PluginLabels, Gauge>,
     /// Versions loaded.
     pub plugin_loads: Family<PluginLabels, Counter>,
     /// Whether the NATS connection stands, 0 or 1.
@@ -92,6 +94,7 @@ impl Default for Metrics {
             plugin_failures: Family::default(),
             plugin_seconds: Family::default(),
             plugin_memory: Family::default(),
+            plugin_quarantined: Family::default(),
             plugin_loads: Family::default(),
             nats_connected: Gauge::default(),
             nats_published: Gauge::default(),
@@ -153,6 +156,11 @@ impl Metrics {
             "The instance's memory",
             Unit::Bytes,
             self.plugin_memory.clone(),
+        );
+        r.register(
+            "plugin_quarantined",
+            "Whether it keeps failing and is left alone",
+            self.plugin_quarantined.clone(),
         );
         r.register("plugin_loads", "Versions loaded since the start", self.plugin_loads.clone());
         r.register(

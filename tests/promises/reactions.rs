@@ -88,6 +88,22 @@ async fn a_failing_reaction_is_tried_again_and_then_a_dead_letter_while_the_rest
 }
 
 #[tokio::test]
+async fn a_reaction_that_keeps_trapping_is_left_alone_and_loses_no_event() {
+    let sidecar = "[reaction]\nretries = 0\n";
+    let plugins = Plugins::new().with_sidecar("failing", "fail-reaction", sidecar);
+    let setup = Setup::new().plugins(plugins.path());
+    let host = setup.start();
+    for message in ["trap"; 6] {
+        host.publish(&saying(message)).await;
+    }
+    host.plugin_where("failing", "left alone", |plugin| plugin["state"] == "quarantined").await;
+    host.publish(&saying("fine")).await;
+    host.settled().await;
+    assert_eq!(host.plugin("failing").await.unwrap()["state"], "running");
+    assert_eq!(dead_letters(&host).await, 6, "each of them was tried, the last after a pause");
+}
+
+#[tokio::test]
 async fn a_reaction_goes_on_where_it_was_after_a_kill_and_its_effects_happen_once() {
     let plugins = Plugins::new().with_sidecar("both", "two-roles", MAY_EMIT);
     let setup = Setup::new().plugins(plugins.path());

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::{
     metrics::{PluginLabels, SinkLabels},
     nats::{CURSOR, NatsState, NatsStatus},
-    plugin::PluginStatus,
+    plugin::{PluginState, PluginStatus},
 };
 
 use super::{Api, problem::Problem};
@@ -79,6 +79,7 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
     metrics.plugin_seconds.clear();
     metrics.plugin_memory.clear();
     metrics.plugin_loads.clear();
+    metrics.plugin_quarantined.clear();
     metrics.lag.clear();
     for plugin in host.plugins() {
         let labels = PluginLabels { plugin: plugin.name };
@@ -88,6 +89,8 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
         metrics.plugin_seconds.get_or_create(&labels).inc_by(plugin.time_seconds);
         metrics.plugin_memory.get_or_create(&labels).set(plugin.memory_bytes as i64);
         metrics.plugin_loads.get_or_create(&labels).inc_by(plugin.loads);
+        let quarantined = plugin.state == PluginState::Quarantined;
+        metrics.plugin_quarantined.get_or_create(&labels).set(quarantined.into());
     }
     for (plugin, position) in host.reactions() {
         let labels = SinkLabels { sink: format!("reaction/{plugin}") };

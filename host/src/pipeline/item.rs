@@ -1,5 +1,7 @@
 //! One event on its way through the stages, and what every stage does with it alike.
 
+use tracing::warn;
+
 use crate::{
     event::{Cause, Digest, Draft, Dropped, Event, Subject, Timestamp},
     plugin::{CallError, OnError, Plugin},
@@ -66,7 +68,10 @@ pub(super) fn events<'a>(items: &'a [Item], chosen: &[usize]) -> Vec<&'a Event> 
 
 /// What the sidecar says about an event that the plugin failed on.
 pub(super) fn on_error(plugin: &Plugin, item: &mut Item, error: &CallError) {
-    tracing::warn!(plugin = plugin.name().as_str(), event = %item.event.id, "plugin {error}");
+    // That it is left alone was said once, when it began.
+    if !matches!(error, CallError::Quarantined(_)) {
+        warn!(plugin = plugin.name().as_str(), event = %item.event.id, "plugin {error}");
+    }
     match plugin.manifest().on_error {
         OnError::Pass => {}
         OnError::Drop => {

@@ -1,7 +1,7 @@
 //! What is said between the host and a plugin, in the host's own types, whatever the version of
 //! the contract.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
@@ -71,6 +71,9 @@ pub enum ReactError {
     /// The guest says that another try is useless.
     #[error("{0}")]
     Fatal(String),
+    /// The plugin was not called: it keeps failing, and is left alone until then.
+    #[error("is left alone after repeated failures")]
+    Quarantined(Instant),
 }
 
 /// Why a call into a guest gave no usable answer.
@@ -91,6 +94,15 @@ pub enum CallError {
     /// No fresh instance could be made.
     #[error("cannot be started: {0}")]
     Start(String),
+    /// The guest was not called: it keeps failing, and is left alone for this long yet.
+    #[error("is left alone for {:.1} s after repeated failures", .0.as_secs_f64())]
+    Quarantined(Duration),
+}
+
+impl CallError {
+    pub(super) fn quarantined(until: Instant) -> Self {
+        Self::Quarantined(until.saturating_duration_since(Instant::now()))
+    }
 }
 
 /// The event as borrowed strings for the guest, and those that have to be made.

@@ -4,13 +4,14 @@
 //! From bytes to a call: `manifest` reads the sidecar, `engine` compiles, `cache` keeps what was
 //! compiled, `component` finds the roles, `linker` and `guest` give a component what it was granted and
 //! nothing else, `instance` is one live copy of it with its limits, `plugin` calls it in batches
-//! and replaces it after a trap, `registry` holds what is loaded, `watcher` follows the folder.
+//! and replaces it after a trap, `breaker` leaves alone who keeps failing, `registry` holds what is loaded, `watcher` follows the folder.
 //!
 //! Nothing that a guest does reaches beyond here: a trap, a missed deadline, nonsense or a flood
 //! is a [`CallError`] about one event, and what happens to that event is the sidecar's `on_error`.
 //!
 //! Knows `event`. May not know the pipeline, the store or the API.
 
+mod breaker;
 mod cache;
 mod call;
 mod component;

@@ -4,9 +4,11 @@
 use std::{sync::Arc, time::Instant};
 
 use tokio::sync::Mutex;
+use tracing::{info, warn};
 use wasmtime::component::{Component, InstancePre, Linker};
 
 use super::{
+    breaker::{Breaker, Leave, Turn},
     call::{BATCH, BATCH_BYTES, CallError, Delivery, Emission, Patch, ReactError, Verdict},
     component::{Exports, Roles, Step, exports, roles},
     guest::Guest,
@@ -28,11 +30,25 @@ pub struct Plugin {
     component: Component,
     pre: InstancePre<Guest>,
     exports: Exports,
-    /// The instance for `filter` and `enrich`; the pipeline is its only caller.
-    pipeline: Mutex<Option<Instance>>,
-    /// The instance for `react`, apart, so that no event waits for a reaction.
-    reaction: Mutex<Option<Instance>>,
+    /// For `filter` and `enrich`; the pipeline is its only caller.
+    pipeline: Mutex<Slot>,
+    /// For `react`, apart, so that no event waits for a reaction.
+    reaction: Mutex<Slot>,
     stats: Stats,
+}
+
+/// One caller's instance, and whether it is worth calling.
+struct Slot {
+    /// Taken out for a call, and put back only after a good answer: an instance that trapped, hung
+    /// or was interrupted by the host's own end is never called again.
+    instance: Option<Instance>,
+    breaker: Breaker,
+}
+
+impl Slot {
+    fn new(instance: Option<Instance>) -> Mutex<Self> {
+        Mutex::new(Self { instance, breaker: Breaker::new() })
+    }
 }
 
 impl Plugin {
@@ -68,8 +84,8 @@ impl Plugin {
             component,
             pre,
             exports,
-            pipeline: Mutex::new(Some(instance)),
-            reaction: Mutex::new(None),
+            pipeline: Slot::new(Some(instance)),
+            reaction: Slot::new(None),
             stats: Stats::default(),
         })
     }
@@ -163,36 +179,58 @@ impl Plugin {
         let mut answers = Vec::with_capacity(events.len());
         let mut rest = events;
         while !rest.is_empty() {
-            let (batch, later) = rest.split_at(batch_size(rest));
+            let size = match slot.breaker.leave(Instant::now()) {
+                Leave::Call => batch_size(rest),
+                Leave::Probe => 1,
+                Leave::Wait(until) => {
+                    answers.extend(rest.iter().map(|_| Err(CallError::quarantined(until))));
+                    break;
+                }
+            };
+            let (batch, later) = rest.split_at(size);
             rest = later;
             match self.call(&mut slot, batch, role).await {
-                Ok(batch) => answers.extend(batch),
+                Ok(batch) => {
+                    for answer in batch {
+                        self.tell(&mut slot, answer.as_ref().err());
+                        answers.push(answer);
+                    }
+                }
                 // One of them is at fault: each on its own tells which.
                 Err(_) => {
                     for event in batch {
-                        match self.call(&mut slot, &[event], role).await {
-                            Ok(answer) => answers.extend(answer),
-                            Err(e) => answers.push(Err(e)),
-                        }
+                        let answer = self.alone(&mut slot, event, role).await;
+                        answers.push(answer);
                     }
                 }
             }
         }
-        for error in answers.iter().filter_map(|answer| answer.as_ref().err()) {
-            self.stats.failed(error);
-        }
         answers
+    }
+
+    /// One event in a call of its own, unless the breaker has opened meanwhile.
+    async fn alone(&self, slot: &mut Slot, event: &Event, role: Role) -> Result<Answer, CallError> {
+        if let Leave::Wait(until) = slot.breaker.leave(Instant::now()) {
+            return Err(CallError::quarantined(until));
+        }
+        let answer = match self.call(slot, &[event], role).await {
+            Ok(answers) => answers
+                .into_iter()
+                .next()
+                .unwrap_or_else(|| Err(CallError::Nonsense("no answer for one event".into()))),
+            Err(e) => Err(e),
+        };
+        self.tell(slot, answer.as_ref().err());
+        answer
     }
 
     async fn call(
         &self,
-        slot: &mut Option<Instance>,
+        slot: &mut Slot,
         events: &[&Event],
         role: Role,
     ) -> Result<Vec<Result<Answer, CallError>>, CallError> {
-        // Taken out, and put back only after a good answer: an instance that trapped, hung or was
-        // interrupted by the host's own end is never called again.
-        let mut instance = match slot.take() {
+        let mut instance = match slot.instance.take() {
             Some(instance) => instance,
             None => self.fresh().await?,
         };
@@ -210,9 +248,30 @@ impl Plugin {
         };
         self.stats.called(events.len(), begun.elapsed(), instance.memory());
         if result.is_ok() {
-            *slot = Some(instance);
+            slot.instance = Some(instance);
         }
         result
+    }
+
+    /// Tells the breaker, the figures and the log how one event went.
+    fn tell(&self, slot: &mut Slot, error: Option<&CallError>) {
+        if let Some(error) = error {
+            self.stats.failed(error);
+        }
+        // A guest that says itself that it failed on an event is in good health.
+        let turn = match error {
+            None | Some(CallError::Failed(_)) => slot.breaker.succeeded(),
+            Some(_) => slot.breaker.failed(Instant::now()),
+        };
+        let name = &self.name;
+        match turn {
+            Turn::None => return,
+            Turn::Opened(pause) => {
+                warn!("plugin {name} keeps failing and is left alone for {pause:?}")
+            }
+            Turn::Closed => info!("plugin {name} answers again and takes part"),
+        }
+        self.stats.set_quarantined(slot.breaker.is_open());
     }
 
     /// What the plugin wants done about a stored event.
@@ -221,24 +280,25 @@ impl Plugin {
     /// [`ReactError`] when it wants nothing done yet, or ever.
     pub async fn react(&self, delivery: Delivery<'_>) -> Result<Vec<Emission>, ReactError> {
         let mut slot = self.reaction.lock().await;
+        if let Leave::Wait(until) = slot.breaker.leave(Instant::now()) {
+            return Err(ReactError::Quarantined(until));
+        }
         let answer = self.react_in(&mut slot, delivery).await;
         let error = match &answer {
             Ok(Ok(_)) => None,
             Ok(Err(refusal)) => Some(CallError::Failed(refusal.to_string())),
             Err(e) => Some(e.clone()),
         };
-        if let Some(error) = error {
-            self.stats.failed(&error);
-        }
+        self.tell(&mut slot, error.as_ref());
         answer.unwrap_or_else(|e| Err(ReactError::Retry(e.to_string())))
     }
 
     async fn react_in(
         &self,
-        slot: &mut Option<Instance>,
+        slot: &mut Slot,
         delivery: Delivery<'_>,
     ) -> Result<Result<Vec<Emission>, ReactError>, CallError> {
-        let mut instance = match slot.take() {
+        let mut instance = match slot.instance.take() {
             Some(instance) => instance,
             None => self.fresh().await?,
         };
@@ -246,7 +306,7 @@ impl Plugin {
         let result = instance.react(delivery, self.manifest.reaction_deadline()).await;
         self.stats.called(1, begun.elapsed(), instance.memory());
         if result.is_ok() {
-            *slot = Some(instance);
+            slot.instance = Some(instance);
         }
         result
     }

@@ -411,7 +411,11 @@ fn status(name: &str, known: &Known) -> PluginStatus {
     let stats = plugin.map(Plugin::stats);
     PluginStatus {
         name: name.to_owned(),
-        state: if plugin.is_some() { PluginState::Running } else { PluginState::Failed },
+        state: match stats {
+            None => PluginState::Failed,
+            Some(stats) if stats.is_quarantined() => PluginState::Quarantined,
+            Some(_) => PluginState::Running,
+        },
         roles: plugin.map(|p| p.roles().names().collect()).unwrap_or_default(),
         hash: plugin.map(|p| p.hash().to_string()),
         version: plugin.map(|p| p.version().to_owned()),

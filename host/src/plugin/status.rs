@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -21,6 +21,7 @@ pub struct Stats {
     changed: AtomicU64,
     nanos: AtomicU64,
     memory: AtomicU64,
+    quarantined: AtomicBool,
     last_error: Mutex<Option<String>>,
 }
 
@@ -35,6 +36,10 @@ impl Stats {
     pub(super) fn failed(&self, error: &CallError) {
         self.failures.fetch_add(1, Ordering::Relaxed);
         *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+    }
+
+    pub(super) fn set_quarantined(&self, quarantined: bool) {
+        self.quarantined.store(quarantined, Ordering::Relaxed);
     }
 
     pub(super) fn changed(&self, events: u64) {
@@ -71,6 +76,11 @@ impl Stats {
         self.memory.load(Ordering::Relaxed)
     }
 
+    /// Whether it keeps failing and is left alone.
+    pub fn is_quarantined(&self) -> bool {
+        self.quarantined.load(Ordering::Relaxed)
+    }
+
     /// The last failure.
     pub fn last_error(&self) -> Option<String> {
         self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -83,6 +93,8 @@ impl Stats {
 pub enum PluginState {
     /// It runs.
     Running,
+    /// It runs, but keeps failing, and is left alone for a while.
+    Quarantined,
     /// No version of it could be loaded.
     Failed,
 }

@@ -10,7 +10,7 @@ use tracing::error;
 
 use crate::{
     bus::Bus,
-    event::PluginName,
+    event::{PluginName, Seq},
     pipeline::Pipeline,
     plugin::{PluginSet, Registry},
     store::Store,
@@ -26,11 +26,18 @@ pub struct Reactions {
 }
 
 impl Reactions {
-    /// Starts a worker for each reaction plugin, now and whenever one is loaded.
-    pub fn start(plugins: &Registry, bus: Bus, store: Arc<Store>, pipeline: Pipeline) -> Self {
+    /// Starts a worker for each reaction plugin, now and whenever one is loaded. Those that are
+    /// loaded now have their place in the log when this returns: they see every event that is
+    /// committed from then on.
+    pub async fn start(
+        plugins: &Registry,
+        bus: Bus,
+        store: Arc<Store>,
+        pipeline: Pipeline,
+    ) -> Self {
         let (stop, stopped) = watch::channel(false);
         let positions = Positions::default();
-        let supervisor = Supervisor {
+        let mut supervisor = Supervisor {
             plugins: plugins.follow(),
             stop: stopped,
             bus,
@@ -40,6 +47,12 @@ impl Reactions {
             workers: JoinSet::new(),
             names: HashMap::new(),
         };
+        let set = Arc::clone(&supervisor.plugins.borrow_and_update());
+        for plugin in &set.reactions {
+            let mut worker = supervisor.worker(plugin.name());
+            let start = worker.start().await;
+            supervisor.hire(worker, start);
+        }
         Self { stop, task: tokio::spawn(supervisor.run()), positions }
     }
 
@@ -74,7 +87,8 @@ impl Supervisor {
             let set = Arc::clone(&self.plugins.borrow_and_update());
             for plugin in &set.reactions {
                 if !self.names.values().any(|name| name == plugin.name()) {
-                    self.hire(plugin.name());
+                    let worker = self.worker(plugin.name());
+                    self.hire(worker, None);
                 }
             }
             drop(set);
@@ -104,8 +118,8 @@ impl Supervisor {
         }
     }
 
-    fn hire(&mut self, name: &PluginName) {
-        let worker = Worker {
+    fn worker(&self, name: &PluginName) -> Worker {
+        Worker {
             name: name.clone(),
             plugins: self.plugins.clone(),
             stop: self.stop.clone(),
@@ -113,8 +127,13 @@ impl Supervisor {
             store: Arc::clone(&self.store),
             pipeline: self.pipeline.clone(),
             positions: self.positions.clone(),
-        };
-        let handle = self.workers.spawn(worker.run());
-        self.names.insert(handle.id(), name.clone());
+        }
+    }
+
+    /// Lets a worker begin at `start`, or find its place itself.
+    fn hire(&mut self, worker: Worker, start: Option<Seq>) {
+        let name = worker.name.clone();
+        let handle = self.workers.spawn(worker.run(start));
+        self.names.insert(handle.id(), name);
     }
 }

@@ -1,6 +1,9 @@
 //! One reaction plugin's way through the log: one event at a time, in order.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::{
@@ -54,8 +57,12 @@ impl Worker {
         format!("reaction/{}", self.name)
     }
 
-    pub(super) async fn run(mut self) {
-        let Some(mut position) = self.start().await else { return };
+    pub(super) async fn run(mut self, start: Option<Seq>) {
+        let start = match start {
+            Some(start) => Some(start),
+            None => self.start().await,
+        };
+        let Some(mut position) = start else { return };
         while let Some(plugin) = self.current() {
             let leave = self.follow(&plugin, &mut position).await;
             self.save(position).await;
@@ -65,8 +72,9 @@ impl Worker {
         }
     }
 
-    /// Where to begin; a plugin without a cursor gets one at the log's end.
-    async fn start(&mut self) -> Option<Seq> {
+    /// Where to begin; a plugin without a cursor gets one at the log's end. `None` when it was told
+    /// to stop before the store answered.
+    pub(super) async fn start(&mut self) -> Option<Seq> {
         loop {
             match self.store.reader().cursor(&self.cursor()).await {
                 Ok(Some(seq)) => return Some(seq),
@@ -139,7 +147,8 @@ impl Worker {
             .with_max_times(retries as usize)
             .with_jitter()
             .build();
-        for attempt in 1.. {
+        let mut attempt = 1;
+        loop {
             let (reason, may_retry) = match plugin.react(Delivery { entry, attempt }).await {
                 Ok(emissions) if emissions.is_empty() => return Ok(()),
                 Ok(emissions) => match emission::drafts(plugin, entry, emissions) {
@@ -151,16 +160,21 @@ impl Worker {
                 },
                 Err(ReactError::Fatal(reason)) => (reason, false),
                 Err(ReactError::Retry(reason)) => (reason, true),
+                Err(ReactError::Quarantined(until)) => {
+                    // It was not called, so this is no attempt.
+                    self.wait_with(plugin, until.saturating_duration_since(Instant::now())).await?;
+                    continue;
+                }
             };
             match waits.next().filter(|_| may_retry) {
                 Some(wait) => {
                     warn!(plugin = self.name.as_str(), event = %entry.event.id, "attempt {attempt} failed, next in {wait:.1?}: {reason}");
                     self.wait_with(plugin, wait).await?;
+                    attempt += 1;
                 }
                 None => return self.bury(entry, reason, attempt).await,
             }
         }
-        Ok(())
     }
 
     /// Commits what was emitted together with the cursor.
