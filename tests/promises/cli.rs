@@ -4,7 +4,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-use crate::harness::{Setup, ennio, numbered};
+use crate::harness::{Plugins, Setup, ennio, numbered};
 
 fn run(command: &mut Command) -> (i32, String, String) {
     let Output { status, stdout, stderr } = command.stdin(Stdio::null()).output().unwrap();
@@ -89,6 +89,33 @@ fn flags_win_over_variables_and_those_over_the_file() {
         assert!(ready.contains(&format!("log {expected}")), "{ready}");
         assert!(folder.path().join(expected).exists());
     }
+}
+
+#[test]
+fn a_component_is_checked_without_a_host() {
+    let sidecar = "subscribe = [\"ennio.pr.>\"]\n[capabilities]\nemit = [\"ennio.custom.>\"]\n";
+    let plugins = Plugins::new().with_sidecar("both", "two-roles", sidecar);
+    let (code, said, _) = run(ennio().args(["plugin", "check"]).arg(plugins.file("both.wasm")));
+    assert_eq!(code, 0);
+    for part in [
+        "both.wasm: would be loaded",
+        "is        filter, reaction",
+        "sees      ennio.pr.> from info",
+        "may emit  ennio.custom.>",
+        "wasi:config/store@0.2.0-rc.1",
+    ] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    plugins.write("both.toml", "ordr = 7\n");
+    let (code, _, said) = run(ennio().args(["plugin", "check"]).arg(plugins.file("both.wasm")));
+    assert_eq!(code, 1);
+    assert!(
+        said.contains("both.toml: sidecar: line 1: unknown key `ordr` (did you mean `order`?)"),
+        "{said}"
+    );
+    let (code, _, said) = run(ennio().args(["plugin", "check", "/no/such.wasm"]));
+    assert_eq!(code, 1);
+    assert!(said.contains("/no/such.wasm: read: No such file"), "{said}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use bytes::BytesMut;
 use futures::{StreamExt, TryStreamExt, stream::FuturesOrdered};
 use serde_json::value::RawValue;
 use tempfile::SpooledTempFile;
@@ -38,6 +39,8 @@ const LINES_BYTES: usize = 4 << 20;
 const IN_FLIGHT: usize = 2;
 /// A JSON body has to be here within this time, and so has the next line of an NDJSON body.
 const BODY_TIME: Duration = Duration::from_secs(30);
+/// What is read of a body that is too large, after the fault, in bytes.
+const DRAIN_BYTES: usize = 64 << 20;
 /// The answer to a long NDJSON body is kept in memory up to this size, in bytes, then in a file.
 const ANSWER_BYTES: usize = 4 << 20;
 
@@ -75,19 +78,40 @@ enum Json {
 }
 
 async fn read_json(body: Body) -> Result<Json, Problem> {
-    let bytes = timeout(BODY_TIME, axum::body::to_bytes(body, JSON_BODY_BYTES)).await;
-    let bytes = bytes.map_err(|_| Problem::too_late(BODY_TIME))?.map_err(|e| {
-        // The limit is the only error with a source of its own here; a broken connection gets no
-        // answer anyway.
-        Problem::too_large(format!(
-            "a JSON body of more than {JSON_BODY_BYTES} bytes, or one that broke off: {e} (send many \
-             events as application/x-ndjson, which has no limit in all)"
-        ))
-    })?;
+    let mut body = body.into_data_stream();
+    let mut bytes = BytesMut::new();
+    while let Some(piece) = next_piece(&mut body).await? {
+        bytes.extend_from_slice(&piece);
+        if bytes.len() > JSON_BODY_BYTES {
+            drain(&mut body).await;
+            return Err(Problem::too_large(format!(
+                "a JSON body is at most {JSON_BODY_BYTES} bytes (send many events as \
+                 application/x-ndjson, which has no limit in all)"
+            )));
+        }
+    }
+    let bytes = bytes.freeze();
     Ok(match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
         Some(b'[') => Json::Many(bytes),
         _ => Json::One(bytes),
     })
+}
+
+async fn next_piece(body: &mut BodyDataStream) -> Result<Option<Bytes>, Problem> {
+    let piece = timeout(BODY_TIME, body.try_next()).await;
+    piece.map_err(|_| Problem::too_late(BODY_TIME))?.map_err(Problem::unreadable_body)
+}
+
+/// Reads on for a while without keeping anything. A sender that is answered while it still sends
+/// sees a broken connection, and often not the answer.
+async fn drain(body: &mut BodyDataStream) {
+    let mut drained = 0;
+    while drained < DRAIN_BYTES {
+        match next_piece(body).await {
+            Ok(Some(piece)) => drained += piece.len(),
+            _ => return,
+        }
+    }
 }
 
 async fn one(api: &Api, json_text: &[u8]) -> Result<Response, Problem> {
@@ -115,6 +139,7 @@ async fn lines(api: &Api, body: BodyDataStream) -> Result<Response, Problem> {
     let mut answer = Answer::new();
     let mut waiting = Waiting::default();
     let mut count = 0;
+    let mut more_is_coming = false;
     // Answers in the order of the lines; the sequencer keeps the order of the events.
     let mut in_flight = FuturesOrdered::new();
     let end = loop {
@@ -134,6 +159,7 @@ async fn lines(api: &Api, body: BodyDataStream) -> Result<Response, Problem> {
                 }
                 Ok(Ok(None)) => break Ok(()),
                 Ok(Err(LinesCodecError::MaxLineLengthExceeded)) => {
+                    more_is_coming = true;
                     break Err(Problem::too_large(format!(
                         "line {} is longer than {LINE_BYTES} bytes; the lines before it were taken",
                         count + 1
@@ -148,6 +174,9 @@ async fn lines(api: &Api, body: BodyDataStream) -> Result<Response, Problem> {
             },
         }
     };
+    if more_is_coming {
+        drain(lines.into_inner().into_inner().get_mut()).await;
+    }
     in_flight.push_back(outcomes(api.host.pipeline().clone(), waiting.drafts));
     while let Some(outcomes) = in_flight.next().await {
         answer.add(outcomes)?;

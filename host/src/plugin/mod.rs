@@ -31,6 +31,7 @@ mod watcher;
 pub use cache::{Cache, CacheError};
 pub use call::{CallError, Delivery, Emission, Patch, ReactError, Verdict};
 pub use component::{LoadError, Roles, Step};
+pub use linker::Provision;
 pub use manifest::{Manifest, OnError};
 pub use plugin::Plugin;
 pub use registry::{Change, PluginSet, Registry, RegistryError};

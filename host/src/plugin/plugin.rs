@@ -13,6 +13,7 @@ use super::{
     component::{Exports, Roles, Step, exports, roles},
     guest::Guest,
     instance::{Description, Instance},
+    linker::{Provision, provision},
     manifest::Manifest,
     status::Stats,
 };
@@ -133,6 +134,13 @@ impl Plugin {
     /// What it has done.
     pub fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    /// The interfaces that it imports, by name, and what the host has behind each.
+    pub fn imports(&self) -> Vec<(String, Provision)> {
+        let ty = self.component.component_type();
+        let names = ty.imports(self.component.engine()).map(|(name, _)| name.to_owned());
+        names.map(|name| (provision(&name), name)).map(|(has, name)| (name, has)).collect()
     }
 
     pub(super) fn component(&self) -> &Component {

@@ -204,6 +204,23 @@ impl Registry {
         self.known().iter().map(|(name, known)| status(name, known)).collect()
     }
 
+    /// Loads one component as a rescan would, with the sidecar beside it, and leaves what runs alone.
+    ///
+    /// # Errors
+    /// [`LoadError`] with the step at which it would not be loaded, and why.
+    pub async fn examine(&self, file: &Path) -> Result<Plugin, LoadError> {
+        let fault = |reason: String| LoadError { file: file.into(), step: Step::Read, reason };
+        let name = file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        let name = name.ok_or_else(|| fault("not a file".into()))?;
+        let path = file.to_owned();
+        match tokio::task::spawn_blocking(move || read(&path, true)).await {
+            Ok(Found::Candidate(candidate)) => self.load(&name, candidate, None).await,
+            Ok(Found::Unreadable(error)) => Err(error),
+            Ok(Found::Unsettled) => Err(fault("is being written".into())),
+            Err(e) => Err(fault(e.to_string())),
+        }
+    }
+
     async fn try_candidate(&self, name: &str, candidate: Candidate) -> Option<Change> {
         let (before, component) = {
             let mut known = self.known();
