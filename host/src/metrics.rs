@@ -104,6 +104,22 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// The same figures, but those of plugins and sinks empty: each scrape fills in what runs at that
+    /// moment, and two scrapes at once must not fill in each other's.
+    pub fn for_scrape(&self) -> Self {
+        Self {
+            lag: Family::default(),
+            plugin_calls: Family::default(),
+            plugin_events: Family::default(),
+            plugin_failures: Family::default(),
+            plugin_seconds: Family::default(),
+            plugin_memory: Family::default(),
+            plugin_loads: Family::default(),
+            plugin_quarantined: Family::default(),
+            ..self.clone()
+        }
+    }
+
     /// Counts one event.
     pub fn event(&self, stage: &'static str, event_type: &str) {
         let labels = EventLabels { stage, event_type: event_type.to_owned() };

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Setup, event, eventually, numbered};
+use crate::harness::{Plugins, Setup, event, eventually, numbered};
 
 #[tokio::test]
 async fn one_event_is_answered_with_its_receipt_and_can_be_read_back() {
@@ -252,5 +252,21 @@ async fn metrics_count_what_happened() {
         "ennio_batch_events_count 1",
     ] {
         assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn scrapes_at_the_same_time_tell_the_same() {
+    let plugins = Plugins::new().with("quiet", "drop-chatty");
+    let setup = Setup::new().plugins(plugins.path());
+    let host = setup.start();
+    host.publish(&event("pr_created")).await;
+    let scrape =
+        async || reqwest::get(format!("{}/metrics", host.url)).await.unwrap().text().await.unwrap();
+    for _ in 0..20 {
+        for text in futures::future::join_all((0..16).map(|_| scrape())).await {
+            let line = "ennio_plugin_events_total{plugin=\"quiet\"} 1";
+            assert!(text.lines().any(|l| l == line), "{text}");
+        }
     }
 }

@@ -101,22 +101,24 @@ async fn only_the_event_that_a_plugin_fails_on_meets_on_error() {
 
 #[tokio::test]
 async fn a_guest_in_an_endless_loop_holds_up_neither_readers_nor_other_work() {
-    let sidecar = "on_error = \"pass\"\n[limits]\ndeadline_ms = 1500\n";
+    let sidecar = "on_error = \"pass\"\n[limits]\ndeadline_ms = 3000\n";
     let plugins = Plugins::new().with_sidecar("looping", "loop-on-poison", sidecar);
-    let setup = Setup::new().plugins(plugins.path());
+    // One thread for everything: a guest that does not let go of it would be alone on it.
+    let setup = Setup::new().plugins(plugins.path()).variable("TOKIO_WORKER_THREADS", "1");
     let host = std::sync::Arc::new(setup.start());
     let looping = tokio::spawn({
         let host = std::sync::Arc::clone(&host);
         async move { host.publish(&saying("poison")).await }
     });
-    // While the guest loops, on two attempts of 1.5 s each, the host answers.
+    // While the guest loops, on two attempts of 3 s each, the host answers.
     let mut answered = 0;
     while !looping.is_finished() {
         assert_eq!(host.get("/v1/events").await.0, 200);
         answered += 1;
     }
     assert_eq!(looping.await.unwrap().1["status"], "accepted");
-    assert!(answered > 0, "no answer meanwhile");
+    // A guest that does not let go leaves room for an answer between its attempts, not for many.
+    assert!(answered > 10, "{answered} answers meanwhile");
 }
 
 #[tokio::test]

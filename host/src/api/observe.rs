@@ -67,20 +67,12 @@ pub(super) async fn readyz(State(api): State<Api>) -> Result<&'static str, Probl
 
 pub(super) async fn metrics(State(api): State<Api>) -> Response {
     let host = &api.host;
-    let metrics = host.metrics();
+    let metrics = host.metrics().for_scrape();
     let head = host.bus().head();
     metrics.bus_subscribers.set(host.bus().subscribers() as i64);
     metrics.bus_lagged.inner().store(host.bus().lagged(), Ordering::Relaxed);
-    // What is told is what runs: a plugin that was unloaded leaves no figure behind, and a counter
-    // begins anew with a version, as counters do with a process.
-    metrics.plugin_calls.clear();
-    metrics.plugin_events.clear();
-    metrics.plugin_failures.clear();
-    metrics.plugin_seconds.clear();
-    metrics.plugin_memory.clear();
-    metrics.plugin_loads.clear();
-    metrics.plugin_quarantined.clear();
-    metrics.lag.clear();
+    // A plugin that was unloaded leaves no figure behind, and a counter begins anew with a version,
+    // as counters do with a process.
     for plugin in host.plugins() {
         let labels = PluginLabels { plugin: plugin.name };
         metrics.plugin_calls.get_or_create(&labels).inc_by(plugin.calls);

@@ -26,11 +26,12 @@ pub fn ennio() -> Command {
 pub struct Setup {
     pub folder: TempDir,
     arguments: Vec<String>,
+    variables: Vec<(String, String)>,
 }
 
 impl Setup {
     pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), arguments: Vec::new() }
+        Self { folder: tempfile::tempdir().unwrap(), arguments: Vec::new(), variables: Vec::new() }
     }
 
     pub fn plugins(self, folder: &Path) -> Self {
@@ -39,6 +40,11 @@ impl Setup {
 
     pub fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.into());
+        self
+    }
+
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.into(), value.into()));
         self
     }
 
@@ -52,7 +58,7 @@ impl Setup {
         if !self.arguments.iter().any(|argument| argument == "--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
-        command.args(&self.arguments).current_dir(self.folder.path());
+        command.args(&self.arguments).envs(self.variables.clone()).current_dir(self.folder.path());
         command
     }
 
