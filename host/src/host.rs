@@ -20,7 +20,7 @@ use crate::{
     pipeline::{self, Pipeline, PublishError, Receipt},
     plugin::{Cache, CacheError, PluginStatus, Registry, RegistryError, Watcher, WatcherError},
     reaction::{Positions, Reactions},
-    store::{Observer, OpenError, Reader, Store},
+    store::{Observer, OpenError, Reader, Store, state::State},
 };
 
 /// Why a host does not start.
@@ -110,7 +110,8 @@ impl Builder {
             Some(_) => Some(Cache::open(&cache)?),
             None => None,
         };
-        let plugins = Arc::new(Registry::new(self.plugins, cache)?);
+        let state = State::of(&self.database);
+        let plugins = Arc::new(Registry::new(self.plugins, cache, state)?);
         let metrics = Metrics::default();
         let announcer = Announcer::new();
         let feed = announcer.feed();

@@ -153,6 +153,11 @@ impl From<StoreError> for Problem {
                 "urn:ennio:problem:full",
                 "no space, nothing was stored",
             ),
+            StoreError::Stale => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "urn:ennio:problem:stale",
+                "not stored, send it again",
+            ),
             StoreError::Failed(_) | StoreError::Closed => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "urn:ennio:problem:store-unavailable",

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     event::SubjectPattern,
     plugin::{OnError, Provision, Registry},
+    store::state::State,
 };
 
 /// Look at plugins: of a host, or before they get there.
@@ -66,7 +67,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn check(args: &Check) -> anyhow::Result<ExitCode> {
-    let plugin = Registry::new(None, None)?.examine(&args.file).await?;
+    let plugin = Registry::new(None, None, State::in_memory())?.examine(&args.file).await?;
     let manifest = plugin.manifest();
     let patterns = |patterns: &[SubjectPattern]| match patterns {
         [] => "nothing".to_owned(),

@@ -3,13 +3,13 @@
 //!
 //! From bytes to a call: `manifest` reads the sidecar, `engine` compiles, `cache` keeps what was
 //! compiled, `component` finds the roles, `linker` and `guest` give a component what it was granted and
-//! nothing else, `instance` is one live copy of it with its limits, `plugin` calls it in batches
+//! nothing else, `keyvalue` is its state, `instance` is one live copy of it with its limits, `plugin` calls it in batches
 //! and replaces it after a trap, `breaker` leaves alone who keeps failing, `registry` holds what is loaded, `watcher` follows the folder.
 //!
 //! Nothing that a guest does reaches beyond here: a trap, a missed deadline, nonsense or a flood
 //! is a [`CallError`] about one event, and what happens to that event is the sidecar's `on_error`.
 //!
-//! Knows `event`. May not know the pipeline, the store or the API.
+//! Knows `event`, and of `store` the state of plugins. May not know the pipeline or the API.
 
 mod breaker;
 mod cache;
@@ -19,6 +19,7 @@ mod contract;
 mod engine;
 mod guest;
 mod instance;
+mod keyvalue;
 mod linker;
 mod logging;
 mod manifest;

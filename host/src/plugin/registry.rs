@@ -29,7 +29,7 @@ use super::{
     plugin::Plugin,
     status::{PluginState, PluginStatus},
 };
-use crate::{event::PluginName, strict_toml};
+use crate::{event::PluginName, store::state::{Pending, State}, strict_toml};
 
 /// A file that changed within this time is still being written.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -43,6 +43,27 @@ pub struct PluginSet {
     pub enrichers: Vec<Arc<Plugin>>,
     /// By name.
     pub reactions: Vec<Arc<Plugin>>,
+}
+
+impl PluginSet {
+    /// What filters and enrichers wrote since the last taking, for the commit of the batch.
+    pub fn take_written(&self) -> Vec<Pending> {
+        self.pipeline().filter_map(|plugin| plugin.pipeline_state().take()).collect()
+    }
+
+    /// Whether filters or enrichers have written anything since the last taking.
+    pub fn has_written(&self) -> bool {
+        self.pipeline().any(|plugin| plugin.pipeline_state().waiting() > 0)
+    }
+
+    /// Undoes what filters and enrichers wrote since the last taking.
+    pub fn give_up_written(&self) {
+        self.pipeline().for_each(|plugin| plugin.pipeline_state().give_up());
+    }
+
+    fn pipeline(&self) -> impl Iterator<Item = &Arc<Plugin>> {
+        self.filters.iter().chain(&self.enrichers)
+    }
 }
 
 /// Why the registry cannot work.
@@ -80,6 +101,7 @@ pub struct Registry {
     linker: Linker<Guest>,
     folder: Option<PathBuf>,
     cache: Option<Arc<Cache>>,
+    state: State,
     set: watch::Sender<Arc<PluginSet>>,
     known: Mutex<BTreeMap<String, Known>>,
     /// One rescan at a time.
@@ -119,12 +141,17 @@ enum Found {
 }
 
 impl Registry {
-    /// A registry over `folder`, or one that stays empty; what it compiles is kept in `cache`.
+    /// A registry over `folder`, or one that stays empty; what it compiles is kept in `cache`, what
+    /// plugins remember in `state`.
     /// Nothing is loaded yet.
     ///
     /// # Errors
     /// [`RegistryError`] when the folder cannot be read, or WebAssembly cannot run here.
-    pub fn new(folder: Option<PathBuf>, cache: Option<Cache>) -> Result<Self, RegistryError> {
+    pub fn new(
+        folder: Option<PathBuf>,
+        cache: Option<Cache>,
+        state: State,
+    ) -> Result<Self, RegistryError> {
         if let Some(path) = &folder {
             std::fs::read_dir(path)
                 .map_err(|source| RegistryError::Folder { path: path.clone(), source })?;
@@ -137,6 +164,7 @@ impl Registry {
             linker,
             folder,
             cache: cache.map(Arc::new),
+            state,
             set: watch::Sender::new(Arc::default()),
             known: Mutex::default(),
             scanning: tokio::sync::Mutex::default(),
@@ -146,6 +174,11 @@ impl Registry {
     /// The folder, if there is one.
     pub fn folder(&self) -> Option<&Path> {
         self.folder.as_deref()
+    }
+
+    /// What plugins remember.
+    pub fn state(&self) -> &State {
+        &self.state
     }
 
     /// What runs now. Hold it for one batch, not longer: it keeps old versions alive.
@@ -309,7 +342,8 @@ impl Registry {
                     .map_err(|e| fault(Step::Compile, e))?
             }
         };
-        Plugin::load(&self.linker, component, plugin_name, fingerprint.component, manifest)
+        let hash = fingerprint.component;
+        Plugin::load(&self.linker, component, plugin_name, hash, manifest, &self.state)
             .await
             .map_err(|(step, reason)| fault(step, reason))
     }

@@ -13,7 +13,10 @@ use crate::{
     event::{PluginName, Seq},
     pipeline::Pipeline,
     plugin::{PluginSet, Registry},
-    store::Store,
+    store::{
+        Store,
+        state::{Side, State},
+    },
 };
 
 use super::{positions::Positions, worker::Worker};
@@ -44,6 +47,7 @@ impl Reactions {
             store,
             pipeline,
             positions: positions.clone(),
+            state: plugins.state().clone(),
             workers: JoinSet::new(),
             names: HashMap::new(),
         };
@@ -77,6 +81,7 @@ struct Supervisor {
     store: Arc<Store>,
     pipeline: Pipeline,
     positions: Positions,
+    state: State,
     workers: JoinSet<()>,
     names: HashMap<Id, PluginName>,
 }
@@ -127,6 +132,9 @@ impl Supervisor {
             store: Arc::clone(&self.store),
             pipeline: self.pipeline.clone(),
             positions: self.positions.clone(),
+            bucket: self.state.bucket(name, Side::Reaction),
+            turn: None,
+            saved: 0,
         }
     }
 

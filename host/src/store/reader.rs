@@ -10,12 +10,13 @@ use std::{
 use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::Semaphore;
 
-use crate::event::{Digest, EventId, LogEntry, Seq};
+use crate::event::{Digest, EventId, LogEntry, PluginName, Seq};
 
 use super::{
     Change, StoreError,
     query::{self, Page, Query},
     row, schema,
+    state::{self, Side, StateEntry, StateUsage},
 };
 
 /// Readers at work at once. Two cores and a disk gain nothing from more.
@@ -133,6 +134,32 @@ impl Reader {
                 .query_row([], |row| row.get::<_, i64>(0).map(|count| count as u64))
         })
         .await
+    }
+
+    /// How much each bucket of a plugin holds.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`] when SQLite fails.
+    pub async fn state_usage(&self, plugin: PluginName) -> Result<[StateUsage; 2], StoreError> {
+        self.run(move |db| {
+            let [pipeline, reaction] = Side::ALL.map(|side| state::usage(db, &plugin, side));
+            Ok([pipeline?, reaction?])
+        })
+        .await
+    }
+
+    /// At most `limit` entries of a plugin's bucket whose keys come after `after`, by key.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`] when SQLite fails.
+    pub async fn state_page(
+        &self,
+        plugin: PluginName,
+        side: Side,
+        after: String,
+        limit: usize,
+    ) -> Result<Vec<StateEntry>, StoreError> {
+        self.run(move |db| state::page(db, &plugin, side, &after, limit)).await
     }
 
     async fn run<T, F>(&self, read: F) -> Result<T, StoreError>
