@@ -23,4 +23,5 @@ mod nats_server;
 mod plugins;
 mod reactions;
 mod reload;
+mod state;
 mod stream;

@@ -91,7 +91,8 @@ impl Plugin {
             None => described(&description).map_err(|e| (Step::Describe, e))?,
         };
         instance.configure().await.map_err(|e| (Step::Configure, e.to_string()))?;
-        let (first, second) = if in_pipeline { (Some(instance), None) } else { (None, Some(instance)) };
+        let (first, second) =
+            if in_pipeline { (Some(instance), None) } else { (None, Some(instance)) };
         Ok(Self {
             name,
             hash,

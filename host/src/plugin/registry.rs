@@ -29,7 +29,11 @@ use super::{
     plugin::Plugin,
     status::{PluginState, PluginStatus},
 };
-use crate::{event::PluginName, store::state::{Pending, State}, strict_toml};
+use crate::{
+    event::PluginName,
+    store::state::{Pending, State},
+    strict_toml,
+};
 
 /// A file that changed within this time is still being written.
 const SETTLE: Duration = Duration::from_millis(200);

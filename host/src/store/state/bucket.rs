@@ -174,9 +174,7 @@ impl Bucket {
     /// [`StateError::Read`] when SQLite fails.
     pub fn keys_committed(&self, skip: u64) -> Result<(Vec<String>, Option<u64>), StateError> {
         match &self.disk {
-            Some(disk) => {
-                Ok(page(disk.keys(&self.plugin, self.side)?.into_iter().collect(), skip))
-            }
+            Some(disk) => Ok(page(disk.keys(&self.plugin, self.side)?.into_iter().collect(), skip)),
             None => Ok(page(self.all_keys(&self.layers())?, skip)),
         }
     }
