@@ -14,13 +14,16 @@ use tracing::warn;
 
 use crate::{
     bus::{Announcer, Bus},
-    event::{Draft, LogEntry},
+    event::{Draft, LogEntry, PluginName},
     metrics::Metrics,
     nats::{NatsOptions, NatsStatus, Publisher},
     pipeline::{self, Pipeline, PublishError, Receipt},
     plugin::{Cache, CacheError, PluginStatus, Registry, RegistryError, Watcher, WatcherError},
     reaction::{Positions, Reactions},
-    store::{Observer, OpenError, Reader, Store, state::State},
+    store::{
+        Observer, OpenError, Reader, Store,
+        state::{EditError, Side, State, Write},
+    },
 };
 
 /// Why a host does not start.
@@ -182,6 +185,21 @@ impl Host {
             plugin.cursor = positions.get(&plugin.name).copied();
         }
         plugins
+    }
+
+    /// Changes what a plugin remembers, between two of its calls; it is on disk when this returns.
+    /// With `replace`, keys that are not written are deleted.
+    ///
+    /// # Errors
+    /// [`EditError`] when a key or value is out of bounds, or nothing is committed.
+    pub async fn edit_state(
+        &self,
+        plugin: &PluginName,
+        side: Side,
+        writes: Vec<Write>,
+        replace: bool,
+    ) -> Result<(), EditError> {
+        self.plugins.state().edit(&self.store, plugin, side, writes, replace).await
     }
 
     /// How far each reaction has come, by plugin.

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use crate::harness::{Checker, Plugins, Setup, eventually, numbered};
+use crate::harness::{Checker, Plugins, Setup, ennio, eventually, numbered};
 
 /// Kills under load, each at another moment.
 const KILLS: usize = 200;
@@ -217,4 +217,87 @@ async fn a_full_bucket_refuses_the_write_and_nothing_else() {
     assert!(reason.contains("1048576 bytes") && reason.contains("state_mib"), "{reason}");
     assert_eq!(host.publish(&saying("others go on")).await.1["status"], "accepted");
     assert_eq!(host.plugin("counter").await.unwrap()["failures"], json!(0));
+}
+
+/// Runs `ennio plugin state counter …` against a host; exit code, stdout, stderr.
+async fn cli(url: &str, arguments: &[&str], input: Option<&str>) -> (i32, String, String) {
+    let mut command = ennio();
+    command.args(["plugin", "state", "counter"]).args(arguments).env("ENNIO_URL", url);
+    let mut folder = None;
+    match input {
+        Some(text) => {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), text).unwrap();
+            command.stdin(std::fs::File::open(file.path()).unwrap());
+            folder = Some(file);
+        }
+        None => drop(command.stdin(std::process::Stdio::null())),
+    }
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    drop(folder);
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test]
+async fn state_is_read_mended_and_moved_by_hand_while_the_plugin_runs() {
+    let plugins = Plugins::new().with_sidecar("counter", "counter", EMITS);
+    let setup = Setup::new().plugins(plugins.path());
+    let host = setup.start();
+    host.publish_lines(&(0..3).map(numbered).collect::<Vec<_>>()).await;
+    eventually("the reaction's cursor on disk, and its writes with it", async || {
+        let path = "/v1/plugins/counter/state";
+        (host.get(path).await.1["buckets"][1]["keys"] == 1).then_some(())
+    })
+    .await;
+
+    let (code, _, error) = cli(&host.url, &["get", "filtered"], None).await;
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("two buckets") && error.contains("--bucket pipeline"), "{error}");
+    let pipeline = |arguments: &[&'static str]| [arguments, &["--bucket", "pipeline"]].concat();
+    let told = cli(&host.url, &pipeline(&["get", "filtered"]), None).await;
+    assert_eq!(told, (0, "3".into(), String::new()));
+    let (code, _, error) = cli(&host.url, &pipeline(&["get", "missing"]), None).await;
+    assert_eq!(code, 1);
+    assert!(error.contains("counter has no key \"missing\" in its bucket pipeline"), "{error}");
+
+    // What the operator sets is what the plugin counts on with, at once and on disk.
+    assert_eq!(cli(&host.url, &pipeline(&["set", "filtered", "100"]), None).await.0, 0);
+    assert_eq!(cli(&host.url, &pipeline(&["set", "enriched"]), Some("7")).await.0, 0);
+    assert_eq!(cli(&host.url, &["set", "a/b c", "é", "--bucket", "reaction"], None).await.0, 0);
+    host.publish(&numbered(1)).await;
+    let (_, filtered, _) = cli(&host.url, &pipeline(&["get", "filtered"]), None).await;
+    let (_, enriched, _) = cli(&host.url, &pipeline(&["get", "enriched"]), None).await;
+    assert_eq!((&*filtered, &*enriched), ("101", "8"));
+    let (_, odd, _) = cli(&host.url, &["get", "a/b c", "--bucket", "reaction"], None).await;
+    assert_eq!(odd, "é");
+
+    let (_, export, _) = cli(&host.url, &pipeline(&["export"]), None).await;
+    let keys: Vec<Value> = export
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["key"].take())
+        .collect();
+    assert_eq!(keys, ["enriched", "filtered", "of/s-0", "of/s-1", "of/s-2"]);
+    assert_eq!(cli(&host.url, &pipeline(&["delete", "filtered"]), None).await.0, 0);
+    cli(&host.url, &pipeline(&["set", "extra", "x"]), None).await;
+    let (code, told, error) =
+        cli(&host.url, &pipeline(&["import", "--replace"]), Some(&export)).await;
+    assert_eq!((code, &*told), (0, "5 keys are in counter's bucket pipeline\n"), "{error}");
+    assert_eq!(cli(&host.url, &pipeline(&["export"]), None).await.1, export, "the same again");
+
+    // All or nothing, with the line at fault.
+    let bad = format!("{export}{{\"key\":\"x\"}}\n");
+    let (code, _, error) = cli(&host.url, &pipeline(&["import"]), Some(&bad)).await;
+    assert_eq!(code, 1);
+    assert!(error.contains("line 6: needs either `text` or `base64`"), "{error}");
+    assert_eq!(cli(&host.url, &pipeline(&["export"]), None).await.1, export);
+
+    // It moves to another host, where the plugin is not even loaded.
+    let other = Setup::new();
+    let there = other.start();
+    let (code, _, error) = cli(&there.url, &["export"], None).await;
+    assert_eq!(code, 2);
+    assert!(error.contains("remembers nothing and is not loaded"), "{error}");
+    assert_eq!(cli(&there.url, &pipeline(&["import"]), Some(&export)).await.0, 0);
+    assert_eq!(cli(&there.url, &["export"], None).await.1, export, "the one bucket in use");
 }

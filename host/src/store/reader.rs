@@ -148,18 +148,29 @@ impl Reader {
         .await
     }
 
-    /// At most `limit` entries of a plugin's bucket whose keys come after `after`, by key.
+    /// Every entry of a plugin's bucket, by key, as all were at one moment.
     ///
     /// # Errors
-    /// [`StoreError::Read`] when SQLite fails.
-    pub async fn state_page(
+    /// [`StoreError::TooSlow`] after five seconds; [`StoreError::Read`] when SQLite fails.
+    pub async fn state_entries(
         &self,
         plugin: PluginName,
         side: Side,
-        after: String,
-        limit: usize,
     ) -> Result<Vec<StateEntry>, StoreError> {
-        self.run(move |db| state::page(db, &plugin, side, &after, limit)).await
+        self.run(move |db| state::entries(db, &plugin, side)).await
+    }
+
+    /// The value of a key in a plugin's bucket.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`] when SQLite fails.
+    pub async fn state_value(
+        &self,
+        plugin: PluginName,
+        side: Side,
+        key: String,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        self.run(move |db| state::value(db, &plugin, side, &key, <[u8]>::to_vec)).await
     }
 
     async fn run<T, F>(&self, read: F) -> Result<T, StoreError>

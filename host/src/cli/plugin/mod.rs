@@ -6,6 +6,7 @@
 // Declared here and not by the macro, where rustfmt would not find them.
 mod check;
 mod list;
+mod state;
 
 use std::process::ExitCode;
 
@@ -38,4 +39,5 @@ macro_rules! subcommands {
 subcommands! {
     List: list,
     Check: check,
+    State: state,
 }

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::{Side, StateError};
 use crate::{event::PluginName, store::schema};
@@ -51,15 +51,7 @@ impl Committed {
         side: Side,
         key: &str,
     ) -> Result<Option<Arc<[u8]>>, StateError> {
-        self.read(|db| {
-            let sql =
-                "SELECT value FROM plugin_state WHERE plugin = ?1 AND bucket = ?2 AND key = ?3";
-            db.prepare_cached(sql)?
-                .query_row(params![plugin.as_str(), side.as_str(), key], |row| {
-                    Ok(Arc::from(row.get_ref(0)?.as_blob()?))
-                })
-                .optional()
-        })
+        self.read(|db| value(db, plugin, side, key, |bytes| bytes.into()))
     }
 
     pub(super) fn keys(&self, plugin: &PluginName, side: Side) -> Result<Vec<String>, StateError> {
@@ -106,22 +98,32 @@ pub(in crate::store) fn usage(
     })
 }
 
-/// At most `limit` entries whose keys come after `after`, by key.
-pub(in crate::store) fn page(
+/// Every entry, by key.
+pub(in crate::store) fn entries(
     db: &Connection,
     plugin: &PluginName,
     side: Side,
-    after: &str,
-    limit: usize,
 ) -> rusqlite::Result<Vec<StateEntry>> {
-    let sql = "SELECT key, value FROM plugin_state \
-               WHERE plugin = ?1 AND bucket = ?2 AND key > ?3 ORDER BY key LIMIT ?4";
+    let sql = "SELECT key, value FROM plugin_state WHERE plugin = ?1 AND bucket = ?2 ORDER BY key";
     let mut find = db.prepare_cached(sql)?;
-    let given = params![plugin.as_str(), side.as_str(), after, limit as i64];
-    let entries = find
-        .query_map(given, |row| Ok(StateEntry { key: row.get(0)?, value: row.get(1)? }))?
-        .collect();
-    entries
+    let entry = |row: &Row<'_>| Ok(StateEntry { key: row.get(0)?, value: row.get(1)? });
+    find.query_map([plugin.as_str(), side.as_str()], entry)?.collect()
+}
+
+/// The value of a key, as `keep` makes it of the bytes.
+pub(in crate::store) fn value<T>(
+    db: &Connection,
+    plugin: &PluginName,
+    side: Side,
+    key: &str,
+    keep: impl FnOnce(&[u8]) -> T,
+) -> rusqlite::Result<Option<T>> {
+    let sql = "SELECT value FROM plugin_state WHERE plugin = ?1 AND bucket = ?2 AND key = ?3";
+    let mut find = db.prepare_cached(sql)?;
+    find.query_row(params![plugin.as_str(), side.as_str(), key], |row| {
+        Ok(keep(row.get_ref(0)?.as_blob()?))
+    })
+    .optional()
 }
 
 pub(super) fn write(

@@ -29,7 +29,7 @@ pub use pending::Pending;
 
 use crate::event::PluginName;
 use committed::Committed;
-pub(super) use committed::{page, usage};
+pub(super) use committed::{entries, usage, value};
 
 use super::{Store, StoreError};
 

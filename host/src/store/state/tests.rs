@@ -211,8 +211,7 @@ async fn an_edit_from_outside_is_the_next_thing_that_the_plugin_sees() {
     edit(vec![("only".into(), Some(b"me".to_vec()))], true).await.unwrap();
     assert_eq!(bucket.keys(0).unwrap().0, ["only"]);
     assert_eq!(fixture.on_disk("n"), None);
-    let entries =
-        fixture.store.reader().state_page(name.clone(), Side::Pipeline, String::new(), 10).await;
+    let entries = fixture.store.reader().state_entries(name.clone(), Side::Pipeline).await;
     assert_eq!(entries.unwrap(), [StateEntry { key: "only".into(), value: b"me".to_vec() }]);
     let usage = fixture.store.reader().state_usage(name.clone()).await.unwrap();
     assert_eq!(usage.map(|usage| usage.keys), [1, 0]);
