@@ -34,7 +34,7 @@ mod writer;
 use std::{
     fs::File,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
 };
 
@@ -134,6 +134,12 @@ impl Store {
     /// The last place in the log when it was opened; 0 for an empty log.
     pub fn head_at_open(&self) -> Seq {
         self.head
+    }
+
+    /// The last place that the search index knows; what comes behind it is found by reading the log.
+    pub fn indexed(&self) -> Seq {
+        let index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        index.as_ref().map_or(0, |index| index.shared().known())
     }
 
     /// Hands a batch to the writer; waits while its inbox is full. `batch.done` hears the outcome.

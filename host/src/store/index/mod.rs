@@ -157,7 +157,8 @@ impl Shared {
         self.known() >= self.head.load(Ordering::Acquire)
     }
 
-    fn known(&self) -> Seq {
+    /// The last place that the index knows.
+    pub(super) fn known(&self) -> Seq {
         let tail = self.tail.read().unwrap_or_else(PoisonError::into_inner);
         tail.begin(self.size) + tail.len() as u64
     }
