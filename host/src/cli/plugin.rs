@@ -45,7 +45,7 @@ struct Check {
 /// HASH is the beginning of the component's SHA-256. EVENTS is how many a plugin was given, CHANGED
 /// how many of these it dropped, patched, or answered with actions, FAILURES how often it failed,
 /// and µs/EVENT the mean time in the guest. A line below a plugin says why the version in the
-/// folder does not run.
+/// folder does not run, how it failed last, and how often it asked for what its sidecar does not grant.
 #[derive(Debug, clap::Args)]
 struct List {
     /// Print each plugin as the host's JSON, one line each
@@ -83,6 +83,9 @@ async fn check(args: &Check) -> anyhow::Result<ExitCode> {
         ("sha256", plugin.hash().to_string()),
         ("sees", format!("{} from {}", patterns(plugin.subscribe()), plugin.min_priority())),
         ("may emit", patterns(&manifest.capabilities.emit)),
+        ("may call", listed(manifest.capabilities.http.iter())),
+        ("may read", listed(manifest.capabilities.fs.iter().map(|folder| folder.display()))),
+        ("may know", listed(manifest.capabilities.env.iter())),
         ("memory", format!("at most {} MiB", manifest.limits.memory_mib.get())),
     ];
     let roles = plugin.roles();
@@ -106,13 +109,24 @@ async fn check(args: &Check) -> anyhow::Result<ExitCode> {
     output.line("  imports")?;
     for (name, provision) in plugin.imports() {
         let note = match provision {
-            Provision::Full => "",
-            Provision::Empty => "  (nothing behind it)",
+            Provision::Full => String::new(),
+            Provision::Empty => "  (nothing behind it)".into(),
+            Provision::Ungranted(key) => {
+                format!("  (nothing behind it: needs [capabilities] {key})")
+            }
         };
         output.line(&format!("    {}{note}", plain(&name)))?;
     }
     output.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn listed(things: impl Iterator<Item = impl ToString>) -> String {
+    let things: Vec<_> = things.map(|thing| thing.to_string()).collect();
+    match things.is_empty() {
+        true => "nothing".into(),
+        false => things.join(" "),
+    }
 }
 
 async fn list(args: List) -> anyhow::Result<ExitCode> {
@@ -166,6 +180,10 @@ fn table(plugins: &[Plugin], colours: Colours) -> Table {
             Cell::new(mean),
         ]);
         let faults = [("not loaded", &plugin.load_error), ("last failure", &plugin.last_error)];
+        if plugin.denials > 0 {
+            let denials = format!("denied {} times what it is not granted", plugin.denials);
+            table.under(Cell::styled(denials, colours.bad()));
+        }
         for (what, fault) in faults {
             if let Some(fault) = fault {
                 table.under(Cell::styled(format!("{what}: {fault}"), colours.bad()));

@@ -9,6 +9,7 @@ use wasmtime::component::{Component, InstancePre, Linker};
 
 use super::{
     breaker::{Breaker, Leave, Turn},
+    capabilities::Grants,
     call::{BATCH, BATCH_BYTES, CallError, Delivery, Emission, Patch, ReactError, Verdict},
     component::{Exports, Roles, Step, exports, roles},
     guest::Guest,
@@ -31,6 +32,7 @@ pub struct Plugin {
     component: Component,
     pre: InstancePre<Guest>,
     exports: Exports,
+    grants: Grants,
     /// For `filter` and `enrich`; the pipeline is its only caller.
     pipeline: Mutex<Slot>,
     /// For `react`, apart, so that no event waits for a reaction.
@@ -62,10 +64,12 @@ impl Plugin {
         manifest: Manifest,
     ) -> Result<Self, (Step, String)> {
         let roles = roles(&component).map_err(|e| (Step::Roles, e))?;
+        let grants = Grants::new(&name, &manifest.capabilities, roles)
+            .map_err(|e| (Step::Capability, e))?;
         let link = |e: wasmtime::Error| (Step::Link, format!("{e:#}"));
         let pre = linker.instantiate_pre(&component).map_err(link)?;
         let exports = exports(&pre, roles).map_err(link)?;
-        let mut instance = Instance::start(&pre, &exports, &name, &manifest)
+        let mut instance = Instance::start(&pre, &exports, &name, &manifest, &grants)
             .await
             .map_err(|e| (Step::Instantiate, e.to_string()))?;
         let description = instance.describe().await.map_err(|e| (Step::Describe, e.to_string()))?;
@@ -85,6 +89,7 @@ impl Plugin {
             component,
             pre,
             exports,
+            grants,
             pipeline: Slot::new(Some(instance)),
             reaction: Slot::new(None),
             stats: Stats::default(),
@@ -136,11 +141,22 @@ impl Plugin {
         &self.stats
     }
 
+    /// How often it asked for what it was not granted.
+    pub fn denials(&self) -> u64 {
+        self.grants.denials.count()
+    }
+
+    /// Counts a denial that was found in an answer after the call, and that the caller logs.
+    pub fn count_denial(&self) {
+        self.grants.denials.add();
+    }
+
     /// The interfaces that it imports, by name, and what the host has behind each.
     pub fn imports(&self) -> Vec<(String, Provision)> {
         let ty = self.component.component_type();
         let names = ty.imports(self.component.engine()).map(|(name, _)| name.to_owned());
-        names.map(|name| (provision(&name), name)).map(|(has, name)| (name, has)).collect()
+        let granted = &self.manifest.capabilities;
+        names.map(|name| (provision(&name, granted), name)).map(|(has, name)| (name, has)).collect()
     }
 
     pub(super) fn component(&self) -> &Component {
@@ -298,7 +314,7 @@ impl Plugin {
             Err(e) => Some(e.clone()),
         };
         self.tell(&mut slot, error.as_ref());
-        answer.unwrap_or_else(|e| Err(ReactError::Retry(e.to_string())))
+        answer.unwrap_or_else(|e| Err(ReactError::Retry { reason: e.to_string(), after: None }))
     }
 
     async fn react_in(
@@ -321,7 +337,8 @@ impl Plugin {
 
     async fn fresh(&self) -> Result<Instance, CallError> {
         let mut instance =
-            Instance::start(&self.pre, &self.exports, &self.name, &self.manifest).await?;
+            Instance::start(&self.pre, &self.exports, &self.name, &self.manifest, &self.grants)
+                .await?;
         instance.configure().await.map_err(|e| CallError::Start(e.to_string()))?;
         Ok(instance)
     }

@@ -30,6 +30,8 @@ const SAVE_EVERY: Duration = Duration::from_millis(200);
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 /// The longest wait before another try.
 const LAST_RETRY: Duration = Duration::from_secs(60);
+/// The longest wait that a plugin itself can ask for.
+const LONGEST_ASKED: Duration = Duration::from_secs(3_600);
 /// Before asking the store again after it failed.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
@@ -149,17 +151,17 @@ impl Worker {
             .build();
         let mut attempt = 1;
         loop {
-            let (reason, may_retry) = match plugin.react(Delivery { entry, attempt }).await {
+            let (reason, may_retry, after) = match plugin.react(Delivery { entry, attempt }).await {
                 Ok(emissions) if emissions.is_empty() => return Ok(()),
                 Ok(emissions) => match emission::drafts(plugin, entry, emissions) {
                     Ok(drafts) => {
                         plugin.count_changed(1);
                         return self.emit(entry, drafts).await;
                     }
-                    Err(reason) => (reason, false),
+                    Err(reason) => (reason, false, None),
                 },
-                Err(ReactError::Fatal(reason)) => (reason, false),
-                Err(ReactError::Retry(reason)) => (reason, true),
+                Err(ReactError::Fatal(reason)) => (reason, false, None),
+                Err(ReactError::Retry { reason, after }) => (reason, true, after),
                 Err(ReactError::Quarantined(until)) => {
                     // It was not called, so this is no attempt.
                     self.wait_with(plugin, until.saturating_duration_since(Instant::now())).await?;
@@ -168,6 +170,7 @@ impl Worker {
             };
             match waits.next().filter(|_| may_retry) {
                 Some(wait) => {
+                    let wait = wait.max(after.unwrap_or_default().min(LONGEST_ASKED));
                     warn!(plugin = self.name.as_str(), event = %entry.event.id, "attempt {attempt} failed, next in {wait:.1?}: {reason}");
                     self.wait_with(plugin, wait).await?;
                     attempt += 1;
