@@ -101,18 +101,23 @@ async fn check(args: &Check) -> anyhow::Result<ExitCode> {
         let retries = manifest.reaction.retries.get();
         facts.push(("reacts", format!("{time} ms a call, {retries} retries")));
     }
+    let imports = plugin.imports();
+    // Every standard library imports folders and an environment; who imports HTTP means it.
+    if imports.iter().any(|(_, provision)| *provision == Provision::Ungranted("http")) {
+        facts.push(("needs", "[capabilities] http: it sends requests, which are denied".into()));
+    }
     let mut output = Output::stdout();
     output.line(&format!("{}: would be loaded", args.file.display()))?;
     for (name, fact) in facts {
         output.line(&format!("  {name:<9} {}", plain(&fact)))?;
     }
     output.line("  imports")?;
-    for (name, provision) in plugin.imports() {
+    for (name, provision) in imports {
         let note = match provision {
             Provision::Full => String::new(),
             Provision::Empty => "  (nothing behind it)".into(),
             Provision::Ungranted(key) => {
-                format!("  (nothing behind it: needs [capabilities] {key})")
+                format!("  (nothing behind it: [capabilities] {key} grants nothing)")
             }
         };
         output.line(&format!("    {}{note}", plain(&name)))?;

@@ -235,7 +235,9 @@ mod tests {
                 assert_ne!(special_v4(address), Some(kind), "{address}");
             }
         }
-        for public in ["1.1.1.1", "9.255.255.255", "100.63.255.255", "100.128.0.0", "223.255.255.255"] {
+        for public in
+            ["1.1.1.1", "9.255.255.255", "100.63.255.255", "100.128.0.0", "223.255.255.255"]
+        {
             assert_eq!(special_text(public), None, "{public}");
         }
     }
@@ -267,7 +269,9 @@ mod tests {
         ] {
             assert_eq!(special_text(text), Some(kind), "{text}");
         }
-        for public in ["2000::1", "2001:200::1", "2606:4700::1111", "3fff:1000::1", "64:ff9b::1.1.1.1"] {
+        for public in
+            ["2000::1", "2001:200::1", "2606:4700::1111", "3fff:1000::1", "64:ff9b::1.1.1.1"]
+        {
             assert_eq!(special_text(public), None, "{public}");
         }
     }
@@ -318,9 +322,25 @@ mod tests {
     #[test]
     fn what_is_not_a_destination_is_refused() {
         for text in [
-            "", ":", ":80", "host", "host:", "host:0", "host:65536", "host:+80", "host:80/",
-            "https://host:443", "*.example.com:443", "user@host:80", "::1:80", "[::1]", "[::1:80",
-            "[host]:80", "[127.0.0.1]:80", "ho st:80", "höst:80",
+            "",
+            ":",
+            ":80",
+            "host",
+            "host:",
+            "host:0",
+            "host:65536",
+            "host:+80",
+            "host:80/",
+            "https://host:443",
+            "*.example.com:443",
+            "user@host:80",
+            "::1:80",
+            "[::1]",
+            "[::1:80",
+            "[host]:80",
+            "[127.0.0.1]:80",
+            "ho st:80",
+            "höst:80",
         ] {
             assert!(text.parse::<Destination>().is_err(), "{text:?}");
         }

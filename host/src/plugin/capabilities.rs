@@ -49,7 +49,7 @@ impl Grants {
             http: Arc::new(Client::new(&granted.http)),
             environment: granted.env.iter().filter_map(|key| variable(name, key)).collect(),
             folders: granted.fs.clone(),
-            denials: Arc::new(Denials { plugin: name.clone(), count: AtomicU64::new(0) }),
+            denials: Arc::new(Denials::new(name.clone())),
         })
     }
 }
@@ -87,6 +87,10 @@ pub(super) struct Denials {
 }
 
 impl Denials {
+    pub(super) fn new(plugin: PluginName) -> Self {
+        Self { plugin, count: AtomicU64::new(0) }
+    }
+
     pub(super) fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }

@@ -9,8 +9,8 @@ use wasmtime::component::{Component, InstancePre, Linker};
 
 use super::{
     breaker::{Breaker, Leave, Turn},
-    capabilities::Grants,
     call::{BATCH, BATCH_BYTES, CallError, Delivery, Emission, Patch, ReactError, Verdict},
+    capabilities::Grants,
     component::{Exports, Roles, Step, exports, roles},
     guest::Guest,
     instance::{Description, Instance},
@@ -64,8 +64,8 @@ impl Plugin {
         manifest: Manifest,
     ) -> Result<Self, (Step, String)> {
         let roles = roles(&component).map_err(|e| (Step::Roles, e))?;
-        let grants = Grants::new(&name, &manifest.capabilities, roles)
-            .map_err(|e| (Step::Capability, e))?;
+        let grants =
+            Grants::new(&name, &manifest.capabilities, roles).map_err(|e| (Step::Capability, e))?;
         let link = |e: wasmtime::Error| (Step::Link, format!("{e:#}"));
         let pre = linker.instantiate_pre(&component).map_err(link)?;
         let exports = exports(&pre, roles).map_err(link)?;

@@ -1,4 +1,4 @@
-//! The two things that a plugin asks of its host, in a component and in a test. Nothing else in
+//! What a plugin asks of its host, in a component and in a test. Nothing else in
 //! this crate may know which of the two it is.
 
 #[cfg(target_arch = "wasm32")]
@@ -8,6 +8,12 @@ mod side;
 #[path = "host/native.rs"]
 mod side;
 
+#[cfg(target_arch = "wasm32")]
+#[path = "host/component_http.rs"]
+mod component_http;
+
+#[cfg(target_arch = "wasm32")]
+pub(crate) use component_http::http;
 pub(crate) use side::{config, log};
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use side::{set_config, take_log};
+pub(crate) use side::{http, set_config, set_http, take_log};
