@@ -13,6 +13,7 @@
 
 mod api;
 mod bad_input;
+mod capabilities;
 mod cli;
 mod durability;
 mod harness;
@@ -24,3 +25,4 @@ mod plugins;
 mod reactions;
 mod reload;
 mod stream;
+mod webhook;

@@ -246,13 +246,14 @@ fn failure(destination: &Destination, error: &hyper::Error) -> Error {
     if let Some(Error::HttpRequestBodySize(size)) = source.and_then(|e| e.downcast_ref()) {
         return Error::HttpRequestBodySize(*size);
     }
+    let io = source.and_then(|source| source.downcast_ref::<io::Error>());
     match error {
         e if e.is_parse_too_large() => Error::HttpResponseHeaderSectionSize(None),
         e if e.is_incomplete_message() => Error::HttpResponseIncomplete,
-        e if e.is_closed() || e.is_canceled() => Error::ConnectionTerminated,
-        e if source.is_some_and(|source| source.is::<io::Error>()) && !e.is_parse() => {
-            Error::ConnectionTerminated
+        _ if io.is_some_and(|e| e.kind() == io::ErrorKind::UnexpectedEof) => {
+            Error::HttpResponseIncomplete
         }
+        e if e.is_closed() || e.is_canceled() || io.is_some() => Error::ConnectionTerminated,
         _ => Error::HttpProtocolError,
     }
 }

@@ -151,14 +151,20 @@ fn failure(code: ErrorCode) -> Error {
             "the name resolves to an address that [capabilities] http does not grant".into(),
         ),
         ErrorCode::HttpRequestUriInvalid | ErrorCode::HttpRequestMethodInvalid => {
-            Error::Invalid(format!("{code:?}"))
+            Error::Invalid(name(&code))
         }
         ErrorCode::ConnectionTimeout
         | ErrorCode::ConnectionReadTimeout
         | ErrorCode::HttpResponseTimeout => Error::Timeout,
         ErrorCode::InternalError(Some(text)) => Error::Failed(text),
-        code => Error::Failed(format!("{code:?}")),
+        code => Error::Failed(name(&code)),
     }
+}
+
+/// What the contract calls it.
+fn name(code: &ErrorCode) -> String {
+    let name = format!("{code:?}");
+    name.strip_prefix("ErrorCode::").unwrap_or(&name).to_owned()
 }
 
 fn nanos(time: Duration) -> u64 {
