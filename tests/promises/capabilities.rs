@@ -363,7 +363,7 @@ async fn an_event_that_may_not_be_emitted_counts_as_a_denial() {
     let mut list = ennio();
     list.args(["plugin", "list", "--url", &host.url]);
     let list = String::from_utf8(list.output().unwrap().stdout).unwrap();
-    assert!(list.contains("denied 1 times what it is not granted"), "{list}");
+    assert!(list.contains("denials: 1, of what its sidecar does not grant"), "{list}");
 }
 
 fn check(file: &Path) -> String {

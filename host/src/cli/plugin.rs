@@ -186,7 +186,8 @@ fn table(plugins: &[Plugin], colours: Colours) -> Table {
         ]);
         let faults = [("not loaded", &plugin.load_error), ("last failure", &plugin.last_error)];
         if plugin.denials > 0 {
-            let denials = format!("denied {} times what it is not granted", plugin.denials);
+            let denials =
+                format!("denials: {}, of what its sidecar does not grant", plugin.denials);
             table.under(Cell::styled(denials, colours.bad()));
         }
         for (what, fault) in faults {

@@ -119,3 +119,9 @@ impl Denials {
 /// The denials of one call so far.
 #[derive(Debug, Default)]
 pub(super) struct DenialsInCall(AtomicU32);
+
+impl DenialsInCall {
+    pub(super) fn is_none(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+}

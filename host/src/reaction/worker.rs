@@ -170,7 +170,7 @@ impl Worker {
             };
             match waits.next().filter(|_| may_retry) {
                 Some(wait) => {
-                    let wait = wait.max(after.unwrap_or_default().min(LONGEST_ASKED));
+                    let wait = pause(wait, after);
                     warn!(plugin = self.name.as_str(), event = %entry.event.id, "attempt {attempt} failed, next in {wait:.1?}: {reason}");
                     self.wait_with(plugin, wait).await?;
                     attempt += 1;
@@ -262,5 +262,24 @@ impl Worker {
             _ = self.stop.wait_for(|stop| *stop) => Err(Leave::Stop),
             () = sleep(time) => Ok(()),
         }
+    }
+}
+
+/// How long to wait when the back-off says `backoff` and the plugin asked for a longer time.
+fn pause(backoff: Duration, asked: Option<Duration>) -> Duration {
+    backoff.max(asked.unwrap_or_default().min(LONGEST_ASKED))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_can_ask_for_a_longer_wait_but_not_for_ever() {
+        let seconds = Duration::from_secs;
+        assert_eq!(pause(seconds(2), None), seconds(2));
+        assert_eq!(pause(seconds(2), Some(seconds(1))), seconds(2));
+        assert_eq!(pause(seconds(2), Some(seconds(30))), seconds(30));
+        assert_eq!(pause(seconds(2), Some(Duration::MAX)), LONGEST_ASKED);
     }
 }

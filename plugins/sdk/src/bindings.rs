@@ -37,7 +37,7 @@ pub mod http {
         inline: "
             package ennio:sdk;
             world http-client {
-                import wasi:http/outgoing-handler@0.2.4;
+                include ennio:plugin/http-client@0.1.0;
                 import wasi:clocks/monotonic-clock@0.2.4;
             }
         ",
