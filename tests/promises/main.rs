@@ -13,6 +13,7 @@
 
 mod api;
 mod bad_input;
+mod capabilities;
 mod cli;
 mod durability;
 mod harness;
@@ -25,3 +26,4 @@ mod reactions;
 mod reload;
 mod state;
 mod stream;
+mod webhook;

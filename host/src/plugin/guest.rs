@@ -1,13 +1,16 @@
 //! What one instance's store holds: the guest's view of the world, and the limits on it.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
-use wasmtime::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
-use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
+use wasmtime::{ResourceLimiter, StoreLimits, StoreLimitsBuilder, error::Context as _};
+use wasmtime_wasi::{FsPerms, ResourceTable, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_config::{WasiConfig, WasiConfigVariables};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::{
+    capabilities::Grants,
     contract::{logging, types},
+    http::Http,
     keyvalue::GuestState,
     logging::{GuestLog, GuestStream},
     manifest::Manifest,
@@ -32,6 +35,8 @@ pub(super) struct Guest {
     pub(super) table: ResourceTable,
     config: WasiConfigVariables,
     pub(super) state: GuestState,
+    http_context: WasiHttpCtx,
+    pub(super) http: Http,
     pub(super) log: GuestLog,
     pub(super) limits: Limits,
     /// When the current call has to be over.
@@ -39,18 +44,30 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    pub(super) fn new(name: &PluginName, manifest: &Manifest, state: GuestState) -> Self {
+    /// # Errors
+    /// When a folder that was granted is gone.
+    pub(super) fn new(
+        name: &PluginName,
+        manifest: &Manifest,
+        grants: &Grants,
+        state: GuestState,
+    ) -> wasmtime::Result<Self> {
         let log = GuestLog::new(name.clone());
         let stream = |is_stderr| GuestStream { log: log.clone(), is_stderr };
-        // No arguments, no environment, no folders, no sockets: a builder grants nothing of itself.
-        let wasi = WasiCtx::builder()
-            .stdout(stream(false))
+        // No arguments, no environment, no folders: a builder grants nothing of itself. Sockets are
+        // refused before one is made, since each would be a file descriptor of the host's.
+        let mut wasi = WasiCtx::builder();
+        wasi.stdout(stream(false))
             .stderr(stream(true))
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
             .max_random_size(RANDOM_BYTES)
-            .build();
+            .envs(&grants.environment);
+        for folder in &grants.folders {
+            wasi.preopened_dir(folder, folder.to_string_lossy(), FsPerms::ReadOnly)
+                .with_context(|| format!("the folder {}", folder.display()))?;
+        }
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES);
         let memory = (manifest.limits.memory_mib.get() as usize) << 20;
@@ -61,15 +78,17 @@ impl Guest {
             .tables(TABLES)
             .memories(MEMORIES)
             .build();
-        Self {
-            wasi,
+        Ok(Self {
+            wasi: wasi.build(),
             table,
             config: manifest.config_values().collect(),
             state,
+            http_context: Http::context(),
+            http: Http::new(Arc::clone(&grants.http), Arc::clone(&grants.denials)),
             log,
             limits: Limits { store_limits, memory: 0 },
             deadline: Instant::now(),
-        }
+        })
     }
 
     pub(super) fn config(&mut self) -> WasiConfig<'_> {
@@ -80,6 +99,16 @@ impl Guest {
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            hooks: &mut self.http,
+            table: &mut self.table,
+            ctx: &mut self.http_context,
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use super::{
         CallError, Delivery, Emission, Lowered, MAX_ACTIONS, MAX_REASON, Patch, ReactError,
         Verdict, lower_cause,
     },
+    capabilities::Grants,
     component::Exports,
     contract::{enricher, filter, guest, reaction, types},
     guest::Guest,
@@ -54,9 +55,12 @@ impl Instance {
         exports: &Exports,
         name: &PluginName,
         manifest: &Manifest,
+        grants: &Grants,
         state: GuestState,
     ) -> Result<Self, CallError> {
-        let mut store = Store::new(pre.engine(), Guest::new(name, manifest, state));
+        let start = |e: wasmtime::Error| CallError::Start(format!("{e:#}"));
+        let guest = Guest::new(name, manifest, grants, state).map_err(start)?;
+        let mut store = Store::new(pre.engine(), guest);
         store.limiter(|guest| &mut guest.limits);
         store.set_hostcall_fuel(ANSWER_BYTES);
         store.set_max_component_handles(HANDLES);
@@ -68,7 +72,6 @@ impl Instance {
             pre.instantiate_async(&mut *store).await
         })
         .await?;
-        let start = |e: wasmtime::Error| CallError::Start(format!("{e:#}"));
         Ok(Self {
             guest: exports.guest.load(&mut store, &instance).map_err(start)?,
             filter: match &exports.filter {
@@ -122,6 +125,7 @@ impl Instance {
         };
         let lowered: Vec<_> = events.iter().map(|event| Lowered::new(event)).collect();
         let events: Vec<_> = lowered.iter().map(lower).collect();
+        self.store.data_mut().http.begin_call(Some("from a filter"));
         let verdicts = timed(&mut self.store, deadline, async |store| {
             filter.call_filter(store, &events).await
         })
@@ -146,6 +150,7 @@ impl Instance {
         };
         let lowered: Vec<_> = events.iter().map(|event| Lowered::new(event)).collect();
         let events: Vec<_> = lowered.iter().map(lower).collect();
+        self.store.data_mut().http.begin_call(None);
         let patches = timed(&mut self.store, deadline, async |store| {
             enricher.call_enrich(store, &events).await
         })
@@ -182,6 +187,7 @@ impl Instance {
             caused_by: cause.as_ref().map(|(event_id, plugin)| types::Cause { event_id, plugin }),
             attempt: delivery.attempt,
         };
+        self.store.data_mut().http.begin_call(None);
         let answer = timed(&mut self.store, deadline, async |store| {
             reaction.call_react(store, lowered_delivery).await
         })
@@ -202,9 +208,10 @@ impl Instance {
                     data: emission.data,
                 })
                 .collect())),
-            Err(reaction::Failure::Retry(reason)) => {
-                Ok(Err(ReactError::Retry(cut(reason, MAX_REASON))))
-            }
+            Err(reaction::Failure::Retry(retry)) => Ok(Err(ReactError::Retry {
+                reason: cut(retry.reason, MAX_REASON),
+                after: retry.delay_ms.map(Duration::from_millis),
+            })),
             Err(reaction::Failure::Fatal(reason)) => {
                 Ok(Err(ReactError::Fatal(cut(reason, MAX_REASON))))
             }
@@ -222,7 +229,9 @@ async fn timed<T>(
     log.begin_call();
     store.data_mut().deadline = Instant::now() + limit;
     store.set_epoch_deadline(1);
-    match tokio::time::timeout(limit, call(store)).await {
+    let ended = tokio::time::timeout(limit, call(&mut *store)).await;
+    store.data().http.end_call();
+    match ended {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(e)) => Err(match e.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => CallError::Deadline(limit),

@@ -1,9 +1,10 @@
 //! The sidecar: what the operator says of a plugin, in `NAME.toml` beside `NAME.wasm`.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
+use super::address::Destination;
 use crate::event::{EventPriority, SubjectPattern};
 
 /// What happens to an event that a filter or an enricher fails on.
@@ -55,6 +56,16 @@ pub struct Capabilities {
     /// Which subjects the events that it emits may have.
     #[serde(default)]
     pub emit: Vec<SubjectPattern>,
+    /// Where it may send HTTP requests, each as `host:port`. For reactions and enrichers.
+    #[serde(default)]
+    pub http: Vec<Destination>,
+    /// Variables of the host's environment that it sees, by name, with the values that they have when
+    /// it is loaded.
+    #[serde(default)]
+    pub env: Vec<String>,
+    /// Folders that it may read, by their absolute paths, which they have in the guest too.
+    #[serde(default)]
+    pub fs: Vec<PathBuf>,
 }
 
 /// What a plugin may use.

@@ -2,22 +2,27 @@
 //! host runs.
 //!
 //! From bytes to a call: `manifest` reads the sidecar, `engine` compiles, `cache` keeps what was
-//! compiled, `component` finds the roles, `linker` and `guest` give a component what it was granted and
-//! nothing else, `keyvalue` is its state, `instance` is one live copy of it with its limits, `plugin` calls it in batches
-//! and replaces it after a trap, `breaker` leaves alone who keeps failing, `registry` holds what is loaded, `watcher` follows the folder.
+//! compiled, `component` finds the roles, `capabilities` makes ready what the sidecar grants (`http` and
+//! `address`: which machines it may reach), `linker` and `guest` give a component that and nothing
+//! else, `keyvalue` is what it remembers, `instance` is one live copy of it with its limits, `plugin`
+//! calls it in batches and replaces it after a trap, `breaker` leaves alone who keeps failing,
+//! `registry` holds what is loaded, `watcher` follows the folder.
 //!
 //! Nothing that a guest does reaches beyond here: a trap, a missed deadline, nonsense or a flood
 //! is a [`CallError`] about one event, and what happens to that event is the sidecar's `on_error`.
 //!
 //! Knows `event`, and of `store` the state of plugins. May not know the pipeline or the API.
 
+mod address;
 mod breaker;
 mod cache;
 mod call;
+mod capabilities;
 mod component;
 mod contract;
 mod engine;
 mod guest;
+mod http;
 mod instance;
 mod keyvalue;
 mod linker;
@@ -29,11 +34,12 @@ mod registry;
 mod status;
 mod watcher;
 
+pub use address::Destination;
 pub use cache::{Cache, CacheError};
 pub use call::{CallError, Delivery, Emission, Patch, ReactError, Verdict};
 pub use component::{LoadError, Roles, Step};
 pub use linker::Provision;
-pub use manifest::{Manifest, OnError};
+pub use manifest::{Capabilities, Manifest, OnError};
 pub use plugin::Plugin;
 pub use registry::{Change, PluginSet, Registry, RegistryError};
 pub use status::{PluginState, PluginStatus, Stats};

@@ -10,6 +10,7 @@ use wasmtime::component::{Component, InstancePre, Linker};
 use super::{
     breaker::{Breaker, Leave, Turn},
     call::{BATCH, BATCH_BYTES, CallError, Delivery, Emission, Patch, ReactError, Verdict},
+    capabilities::Grants,
     component::{Exports, Roles, Step, exports, roles},
     guest::Guest,
     instance::{Description, Instance},
@@ -38,6 +39,7 @@ pub struct Plugin {
     state: State,
     pipeline_state: Arc<Bucket>,
     reaction_state: Arc<Bucket>,
+    grants: Grants,
     /// For `filter` and `enrich`; the pipeline is its only caller.
     pipeline: Mutex<Slot>,
     /// For `react`, apart, so that no event waits for a reaction.
@@ -75,6 +77,8 @@ impl Plugin {
         state: &State,
     ) -> Result<Self, (Step, String)> {
         let roles = roles(&component).map_err(|e| (Step::Roles, e))?;
+        let grants =
+            Grants::new(&name, &manifest.capabilities, roles).map_err(|e| (Step::Capability, e))?;
         let link = |e: wasmtime::Error| (Step::Link, format!("{e:#}"));
         let pre = linker.instantiate_pre(&component).map_err(link)?;
         let exports = exports(&pre, roles).map_err(link)?;
@@ -82,7 +86,7 @@ impl Plugin {
         let in_pipeline = roles.filter || roles.enricher;
         let bucket = if in_pipeline { &pipeline } else { &reaction };
         let own = GuestState::new(Arc::clone(bucket), state, manifest.state_quota());
-        let mut instance = Instance::start(&pre, &exports, &name, &manifest, own)
+        let mut instance = Instance::start(&pre, &exports, &name, &manifest, &grants, own)
             .await
             .map_err(|e| (Step::Instantiate, e.to_string()))?;
         let description = instance.describe().await.map_err(|e| (Step::Describe, e.to_string()))?;
@@ -109,6 +113,7 @@ impl Plugin {
             reaction: Slot::new(Arc::clone(&reaction), second),
             pipeline_state: pipeline,
             reaction_state: reaction,
+            grants,
             stats: Stats::default(),
         })
     }
@@ -158,11 +163,22 @@ impl Plugin {
         &self.stats
     }
 
+    /// How often it asked for what it was not granted.
+    pub fn denials(&self) -> u64 {
+        self.grants.denials.count()
+    }
+
+    /// Counts a denial that was found in an answer after the call, and that the caller logs.
+    pub fn count_denial(&self) {
+        self.grants.denials.add();
+    }
+
     /// The interfaces that it imports, by name, and what the host has behind each.
     pub fn imports(&self) -> Vec<(String, Provision)> {
         let ty = self.component.component_type();
         let names = ty.imports(self.component.engine()).map(|(name, _)| name.to_owned());
-        names.map(|name| (provision(&name), name)).map(|(has, name)| (name, has)).collect()
+        let granted = &self.manifest.capabilities;
+        names.map(|name| (provision(&name, granted), name)).map(|(has, name)| (name, has)).collect()
     }
 
     pub(super) fn component(&self) -> &Component {
@@ -330,7 +346,7 @@ impl Plugin {
             Err(e) => Some(e.clone()),
         };
         self.tell(&mut slot, error.as_ref());
-        answer.unwrap_or_else(|e| Err(ReactError::Retry(e.to_string())))
+        answer.unwrap_or_else(|e| Err(ReactError::Retry { reason: e.to_string(), after: None }))
     }
 
     async fn react_in(
@@ -362,8 +378,15 @@ impl Plugin {
         slot.born = now;
         let quota = self.manifest.state_quota();
         let state = GuestState::new(Arc::clone(&slot.bucket), &self.state, quota);
-        let mut instance =
-            Instance::start(&self.pre, &self.exports, &self.name, &self.manifest, state).await?;
+        let mut instance = Instance::start(
+            &self.pre,
+            &self.exports,
+            &self.name,
+            &self.manifest,
+            &self.grants,
+            state,
+        )
+        .await?;
         instance.configure().await.map_err(|e| CallError::Start(e.to_string()))?;
         Ok(instance)
     }

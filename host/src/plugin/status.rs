@@ -132,6 +132,8 @@ pub struct PluginStatus {
     pub events_changed: u64,
     /// Calls and events that failed.
     pub failures: u64,
+    /// How often it asked for what its sidecar does not grant.
+    pub denials: u64,
     /// The last failure.
     pub last_error: Option<String>,
     /// Time in the guest, in seconds.

@@ -27,6 +27,7 @@ pub(super) fn drafts(
         let data = draft.data.clone().unwrap_or_default();
         let subject = Subject::of(&draft.event_type, &draft.project_id, &data);
         if !plugin.manifest().capabilities.emit.iter().any(|pattern| pattern.matches(&subject)) {
+            plugin.count_denial();
             return Err(format!(
                 "action {index}: not granted: emit {subject} (add a pattern for it to \
                  [capabilities] emit in {}.toml)",

@@ -39,6 +39,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         ("sha256", plugin.hash().to_string()),
         ("sees", format!("{} from {}", patterns(plugin.subscribe()), plugin.min_priority())),
         ("may emit", patterns(&manifest.capabilities.emit)),
+        ("may call", listed(manifest.capabilities.http.iter())),
+        ("may read", listed(manifest.capabilities.fs.iter().map(|folder| folder.display()))),
+        ("may know", listed(manifest.capabilities.env.iter())),
         ("memory", format!("at most {} MiB", manifest.limits.memory_mib.get())),
     ];
     let roles = plugin.roles();
@@ -54,19 +57,35 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         let retries = manifest.reaction.retries.get();
         facts.push(("reacts", format!("{time} ms a call, {retries} retries")));
     }
+    let imports = plugin.imports();
+    // Every standard library imports folders and an environment; who imports HTTP means it.
+    if imports.iter().any(|(_, provision)| *provision == Provision::Ungranted("http")) {
+        facts.push(("needs", "[capabilities] http: it sends requests, which are denied".into()));
+    }
     let mut output = Output::stdout();
     output.line(&format!("{}: would be loaded", args.file.display()))?;
     for (name, fact) in facts {
         output.line(&format!("  {name:<9} {}", plain(&fact)))?;
     }
     output.line("  imports")?;
-    for (name, provision) in plugin.imports() {
+    for (name, provision) in imports {
         let note = match provision {
-            Provision::Full => "",
-            Provision::Empty => "  (nothing behind it)",
+            Provision::Full => String::new(),
+            Provision::Empty => "  (nothing behind it)".into(),
+            Provision::Ungranted(key) => {
+                format!("  (nothing behind it: [capabilities] {key} grants nothing)")
+            }
         };
         output.line(&format!("    {}{note}", plain(&name)))?;
     }
     output.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn listed(things: impl Iterator<Item = impl ToString>) -> String {
+    let things: Vec<_> = things.map(|thing| thing.to_string()).collect();
+    match things.is_empty() {
+        true => "nothing".into(),
+        false => things.join(" "),
+    }
 }

@@ -14,7 +14,7 @@ use crate::cli::{
 /// HASH is the beginning of the component's SHA-256. EVENTS is how many a plugin was given, CHANGED
 /// how many of these it dropped, patched, or answered with actions, FAILURES how often it failed,
 /// and µs/EVENT the mean time in the guest. A line below a plugin says why the version in the
-/// folder does not run.
+/// folder does not run, how it failed last, and how often it asked for what its sidecar does not grant.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Print each plugin as the host's JSON, one line each
@@ -77,6 +77,11 @@ fn table(plugins: &[Plugin], colours: Colours) -> Table {
             Cell::new(plugin.failures),
             Cell::new(mean),
         ]);
+        if plugin.denials > 0 {
+            let denials =
+                format!("denials: {}, of what its sidecar does not grant", plugin.denials);
+            table.under(Cell::styled(denials, colours.bad()));
+        }
         let faults = [("not loaded", &plugin.load_error), ("last failure", &plugin.last_error)];
         for (what, fault) in faults {
             if let Some(fault) = fault {
