@@ -4,7 +4,8 @@
 //! From bytes to a call: `manifest` reads the sidecar, `engine` compiles, `cache` keeps what was
 //! compiled, `component` finds the roles, `linker` and `guest` give a component what it was granted and
 //! nothing else, `instance` is one live copy of it with its limits, `plugin` calls it in batches
-//! and replaces it after a trap, `breaker` leaves alone who keeps failing, `registry` holds what is loaded, `watcher` follows the folder.
+//! and replaces it after a trap, `breaker` leaves alone who keeps failing, `folder` reads what lies in the folder, `registry` holds what
+//! is loaded, `watcher` says when to look again.
 //!
 //! Nothing that a guest does reaches beyond here: a trap, a missed deadline, nonsense or a flood
 //! is a [`CallError`] about one event, and what happens to that event is the sidecar's `on_error`.
@@ -17,6 +18,7 @@ mod call;
 mod component;
 mod contract;
 mod engine;
+mod folder;
 mod guest;
 mod instance;
 mod linker;
@@ -36,4 +38,4 @@ pub use manifest::{Manifest, OnError};
 pub use plugin::Plugin;
 pub use registry::{Change, PluginSet, Registry, RegistryError};
 pub use status::{PluginState, PluginStatus, Stats};
-pub use watcher::{Watcher, WatcherError};
+pub use watcher::{WatchMode, WatchOptions, Watcher};
