@@ -16,6 +16,7 @@ mod bad_input;
 mod cli;
 mod durability;
 mod harness;
+mod hostile;
 mod nats;
 #[allow(dead_code, reason = "the host's own tests use more of it")]
 #[path = "../../host/src/nats/testing.rs"]

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     event::SubjectPattern,
-    plugin::{OnError, Provision, Registry},
+    plugin::{OnError, Provision, Registry, limits},
 };
 
 /// Look at plugins: of a host, or before they get there.
@@ -83,20 +83,13 @@ async fn check(args: &Check) -> anyhow::Result<ExitCode> {
         ("sha256", plugin.hash().to_string()),
         ("sees", format!("{} from {}", patterns(plugin.subscribe()), plugin.min_priority())),
         ("may emit", patterns(&manifest.capabilities.emit)),
-        ("memory", format!("at most {} MiB", manifest.limits.memory_mib.get())),
     ];
     let roles = plugin.roles();
     if roles.filter || roles.enricher {
-        let time = manifest.pipeline_deadline().as_millis();
-        facts.push((
-            "runs",
-            format!("order {}, {time} ms a call, on_error {on_error}", manifest.order),
-        ));
+        facts.push(("runs", format!("order {}, on_error {on_error}", manifest.order)));
     }
     if roles.reaction {
-        let time = manifest.reaction_deadline().as_millis();
-        let retries = manifest.reaction.retries.get();
-        facts.push(("reacts", format!("{time} ms a call, {retries} retries")));
+        facts.push(("reacts", format!("{} retries", manifest.reaction.retries.get())));
     }
     let mut output = Output::stdout();
     output.line(&format!("{}: would be loaded", args.file.display()))?;
@@ -110,6 +103,10 @@ async fn check(args: &Check) -> anyhow::Result<ExitCode> {
             Provision::Empty => "  (nothing behind it)",
         };
         output.line(&format!("    {}{note}", plain(&name)))?;
+    }
+    output.line("  limits")?;
+    for (what, limit) in limits(manifest) {
+        output.line(&format!("    {what:<9} {limit}"))?;
     }
     output.flush()?;
     Ok(ExitCode::SUCCESS)

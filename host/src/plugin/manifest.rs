@@ -67,6 +67,10 @@ pub struct Limits {
     /// One call, host calls and waiting included, in milliseconds, 1 to 60 000. Default 1 000 for
     /// filters and enrichers, 10 000 for reactions.
     pub deadline_ms: Option<DeadlineMs>,
+    /// Lines of its log, 512 bytes each, that are kept in a second, 0 to 10 000; as many may come at
+    /// once. Default 200.
+    #[serde(default)]
+    pub log_lines_per_second: LogLines,
 }
 
 /// How a reaction is tried again.
@@ -120,6 +124,10 @@ bounded! {
 bounded! {
     /// Milliseconds, 1 to 60 000.
     DeadlineMs, 1..=60_000, 1_000
+}
+bounded! {
+    /// A count, 0 to 10 000.
+    LogLines, 0..=10_000, 200
 }
 bounded! {
     /// A count, 0 to 100.

@@ -9,15 +9,21 @@ use wasmtime::component::{Component, InstancePre, Linker};
 
 use super::{
     breaker::{Breaker, Leave, Turn},
-    call::{BATCH, BATCH_BYTES, CallError, Delivery, Emission, Patch, ReactError, Verdict},
+    call::{
+        BATCH, BATCH_BYTES, CallError, Delivery, Emission, MAX_REASON, Patch, ReactError, Verdict,
+    },
     component::{Exports, Roles, Step, exports, roles},
     guest::Guest,
-    instance::{Description, Instance},
+    instance::{Description, Instance, LOAD_DEADLINE, RESTART_DEADLINE, cut},
     linker::{Provision, provision},
+    logging::Voice,
     manifest::Manifest,
     status::Stats,
 };
 use crate::event::{Event, EventPriority, PluginName, Subject, SubjectPattern};
+
+/// The most patterns that a component may subscribe to of itself.
+const MAX_PATTERNS: usize = 64;
 
 /// A version of a plugin that was loaded, instantiated and configured once.
 pub struct Plugin {
@@ -35,6 +41,7 @@ pub struct Plugin {
     pipeline: Mutex<Slot>,
     /// For `react`, apart, so that no event waits for a reaction.
     reaction: Mutex<Slot>,
+    voice: Arc<Voice>,
     stats: Stats,
 }
 
@@ -65,7 +72,8 @@ impl Plugin {
         let link = |e: wasmtime::Error| (Step::Link, format!("{e:#}"));
         let pre = linker.instantiate_pre(&component).map_err(link)?;
         let exports = exports(&pre, roles).map_err(link)?;
-        let mut instance = Instance::start(&pre, &exports, &name, &manifest)
+        let voice = Voice::new(name.clone(), manifest.limits.log_lines_per_second.get());
+        let mut instance = Instance::start(&pre, &exports, &voice, &manifest, LOAD_DEADLINE)
             .await
             .map_err(|e| (Step::Instantiate, e.to_string()))?;
         let description = instance.describe().await.map_err(|e| (Step::Describe, e.to_string()))?;
@@ -73,7 +81,8 @@ impl Plugin {
             Some(patterns) => patterns.clone(),
             None => described(&description).map_err(|e| (Step::Describe, e))?,
         };
-        instance.configure().await.map_err(|e| (Step::Configure, e.to_string()))?;
+        let configured = instance.configure(LOAD_DEADLINE).await;
+        configured.map_err(|e| (Step::Configure, e.to_string()))?;
         Ok(Self {
             name,
             hash,
@@ -87,6 +96,7 @@ impl Plugin {
             exports,
             pipeline: Slot::new(Some(instance)),
             reaction: Slot::new(None),
+            voice,
             stats: Stats::default(),
         })
     }
@@ -141,6 +151,11 @@ impl Plugin {
         let ty = self.component.component_type();
         let names = ty.imports(self.component.engine()).map(|(name, _)| name.to_owned());
         names.map(|name| (provision(&name), name)).map(|(has, name)| (name, has)).collect()
+    }
+
+    /// Lines of its log that were not logged.
+    pub fn log_lines_swallowed(&self) -> u64 {
+        self.voice.swallowed()
     }
 
     pub(super) fn component(&self) -> &Component {
@@ -320,9 +335,15 @@ impl Plugin {
     }
 
     async fn fresh(&self) -> Result<Instance, CallError> {
-        let mut instance =
-            Instance::start(&self.pre, &self.exports, &self.name, &self.manifest).await?;
-        instance.configure().await.map_err(|e| CallError::Start(e.to_string()))?;
+        let mut instance = Instance::start(
+            &self.pre,
+            &self.exports,
+            &self.voice,
+            &self.manifest,
+            RESTART_DEADLINE,
+        )
+        .await?;
+        instance.configure(RESTART_DEADLINE).await.map_err(|e| CallError::Start(e.to_string()))?;
         Ok(instance)
     }
 }
@@ -353,6 +374,10 @@ fn described(description: &Description) -> Result<Vec<SubjectPattern>, String> {
     if description.subscribe.is_empty() {
         return Ok(vec![SubjectPattern::everything()]);
     }
+    let count = description.subscribe.len();
+    if count > MAX_PATTERNS {
+        return Err(format!("subscribes to {count} patterns, at most {MAX_PATTERNS} are allowed"));
+    }
     let patterns = description.subscribe.iter().map(|text| text.parse::<SubjectPattern>());
-    patterns.collect::<Result<_, _>>().map_err(|e| e.to_string())
+    patterns.collect::<Result<_, _>>().map_err(|e| cut(e.to_string(), MAX_REASON))
 }

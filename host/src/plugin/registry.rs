@@ -419,6 +419,7 @@ fn status(name: &str, known: &Known) -> PluginStatus {
         last_error: stats.and_then(|s| s.last_error()),
         time_seconds: stats.map_or(0.0, |s| s.time().as_secs_f64()),
         memory_bytes: stats.map_or(0, |s| s.memory_bytes()),
+        log_lines_swallowed: plugin.map_or(0, Plugin::log_lines_swallowed),
         cursor: None,
     }
 }

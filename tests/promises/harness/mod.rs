@@ -4,6 +4,7 @@ mod checker;
 mod guests;
 mod host;
 mod http;
+pub mod wat;
 
 use std::time::{Duration, Instant};
 
