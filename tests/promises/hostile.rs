@@ -18,14 +18,15 @@ use serde_json::Value;
 
 use crate::harness::{
     Host, Plugins, Setup, eventually, guest, numbered,
-    wat::{beginning, enricher, filter, patching, reaction},
+    wat::{beginning, enricher, escaped, filter, no_plugin, patching, reaction},
 };
 
 /// What the host's memory may have grown by after all of one attack's repetitions. Fifty instances
 /// that were not thrown away are more, whatever the attack.
 const MARGIN: u64 = 32 << 20;
 
-/// Events of one batch, of which every fifth is poisonous.
+/// Events of one batch, of which every fifth is poisonous; of those to be dropped or held, every
+/// twentieth.
 const BATCH: usize = 60;
 /// Batches with `on_error = "pass"`: 60 attacks event by event, and 5 on whole batches.
 const BATCHES: usize = 5;
@@ -49,8 +50,8 @@ fn attack(
 }
 
 const SMALL: &str = "memory_mib = 8";
-const SHORT: &str = "deadline_ms = 150";
-const MISSED: &str = "missed its deadline of 150 ms";
+const SHORT: &str = "deadline_ms = 120";
+const MISSED: &str = "missed its deadline of 120 ms";
 
 const LOG: &str = r#"(import "wasi:logging/logging@0.1.0-draft" "log"
     (func $log (param i32 i32 i32 i32 i32)))"#;
@@ -229,7 +230,7 @@ fn on_space() -> Vec<Attack> {
                  unreachable",
             ),
             SMALL,
-            "trapped",
+            "GC heap out of memory",
         ),
         attack(
             "pollables-for-ever",
@@ -239,7 +240,7 @@ fn on_space() -> Vec<Attack> {
                 "(loop $l (drop (call $subscribe (i64.const 1))) (br $l)) unreachable",
             ),
             SMALL,
-            "trapped",
+            "no free keys",
         ),
         attack(
             "handles-for-ever",
@@ -249,7 +250,7 @@ fn on_space() -> Vec<Attack> {
                 "(loop $l (drop (call $new (i32.const 1))) (br $l)) unreachable",
             ),
             SMALL,
-            "trapped",
+            "handle limit exceeded",
         ),
         attack(
             "random-gigabyte",
@@ -259,7 +260,7 @@ fn on_space() -> Vec<Attack> {
                 "(call $random (i64.const 1073741824) (i32.const 1064)) unreachable",
             ),
             SMALL,
-            "trapped",
+            "exceeds limit 65536",
         ),
         attack(
             "100-mb-of-reasons",
@@ -323,14 +324,19 @@ fn on_the_border() -> Vec<Attack> {
             SMALL,
             "out of bounds memory access",
         ),
-        attack("uncaught-exception", filter("", "(tag $e)", "(throw $e)"), SMALL, "trapped"),
+        attack(
+            "uncaught-exception",
+            filter("", "(tag $e)", "(throw $e)"),
+            SMALL,
+            "thrown Wasm exception",
+        ),
         attack("too-few-verdicts", count("i32.sub"), SMALL, "0 verdicts for 1 events"),
         attack("too-many-verdicts", count("i32.add"), SMALL, "2 verdicts for 1 events"),
         attack(
             "unheard-of-verdict",
             list_then("(i32.store8 (i32.const 2048) (i32.const 7))"),
             SMALL,
-            "trapped",
+            "unexpected discriminant",
         ),
         attack(
             "reason-not-utf-8",
@@ -341,7 +347,7 @@ fn on_the_border() -> Vec<Attack> {
                  (i32.store (i32.const 2056) (i32.const 1))",
             ),
             SMALL,
-            "trapped",
+            "invalid utf-8",
         ),
         attack(
             "reason-out-of-bounds",
@@ -351,10 +357,15 @@ fn on_the_border() -> Vec<Attack> {
                  (i32.store (i32.const 2056) (i32.const 100))",
             ),
             SMALL,
-            "trapped",
+            "out of bounds of memory",
         ),
-        attack("answer-out-of-bounds", filter("", "", "(i32.const -8)"), SMALL, "trapped"),
-        attack("answer-not-aligned", filter("", "", "(i32.const 1041)"), SMALL, "trapped"),
+        attack(
+            "answer-out-of-bounds",
+            filter("", "", "(i32.const -8)"),
+            SMALL,
+            "out of bounds of memory",
+        ),
+        attack("answer-not-aligned", filter("", "", "(i32.const 1041)"), SMALL, "not aligned"),
     ]
 }
 
@@ -379,12 +390,12 @@ fn on_the_event() -> Vec<Attack> {
         message("message-too-long", &"x".repeat((8 << 10) + 1), "message too long"),
         message("nul-in-message", "a\0b", "message"),
         attack(
-            "reason-of-a-megabyte",
+            "reason-without-end",
             enricher(
-                &[b'x'; 1 << 10],
+                &[b'x'; 200_000],
                 "(i32.store8 (local.get $answer) (i32.const 1))
                  (i32.store offset=4 (local.get $answer) (i32.const 0x10000))
-                 (i32.store offset=8 (local.get $answer) (i32.const 1000000))",
+                 (i32.store offset=8 (local.get $answer) (i32.const 200000))",
             ),
             SMALL,
             "failed: xxx",
@@ -418,6 +429,312 @@ async fn who_answers_nonsense_has_not_answered() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_breaks_an_event_does_not_get_it_changed() {
     check(on_the_event()).await;
+}
+
+/// What a reaction wants emitted: good, where nothing else is said.
+struct Emission {
+    event_type: &'static str,
+    session: Option<&'static [u8]>,
+    project: Option<&'static [u8]>,
+    message: Vec<u8>,
+    data: Vec<u8>,
+    /// How often.
+    count: usize,
+}
+
+impl Default for Emission {
+    fn default() -> Self {
+        Self {
+            event_type: "custom.noise",
+            session: None,
+            project: None,
+            message: Vec::new(),
+            data: b"null".to_vec(),
+            count: 1,
+        }
+    }
+}
+
+impl Emission {
+    /// A reaction that answers poison with it.
+    fn component(self) -> Vec<u8> {
+        let mut at = 0x50000;
+        let mut fields = String::new();
+        let mut fill = String::new();
+        let mut text = |offset: usize, is_option: bool, bytes: Option<&[u8]>| {
+            let Some(bytes) = bytes else { return };
+            let offset = match is_option {
+                true => {
+                    fill += &format!("(i32.store8 offset={offset} (local.get $at) (i32.const 1))");
+                    offset + 4
+                }
+                false => offset,
+            };
+            let length = bytes.len();
+            fields += &format!("(data (i32.const {at}) \"{}\")", escaped(bytes));
+            fill += &format!(
+                "(i32.store offset={offset} (local.get $at) (i32.const {at}))
+                 (i32.store offset={} (local.get $at) (i32.const {length}))",
+                offset + 4
+            );
+            at += length;
+        };
+        text(4, false, Some(self.event_type.as_bytes()));
+        text(16, true, self.session);
+        text(28, true, self.project);
+        text(40, false, Some(&self.message));
+        text(48, false, Some(&self.data));
+        let count = self.count;
+        let answer = format!(
+            "(local $at i32) (local $left i32)
+             (local.set $at (i32.const 0x10000)) (local.set $left (i32.const {count}))
+             (memory.fill (i32.const 0x10000) (i32.const 0) (i32.const 0x10000))
+             (loop $next {fill}
+                (local.set $at (i32.add (local.get $at) (i32.const 56)))
+                (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+                (br_if $next (local.get $left)))
+             (i32.store (i32.const 1044) (i32.const 0x10000))
+             (i32.store (i32.const 1048) (i32.const {count}))
+             (i32.const 1040)"
+        );
+        let fields = format!("{fields} (func $answer (result i32) {answer})");
+        // Nothing is wrong with the instance afterwards.
+        reaction(&fields, "(global.set $tainted (i32.const 0)) (return (call $answer))")
+    }
+}
+
+/// Reactions whose answers cannot be done.
+fn on_reactions() -> Vec<Attack> {
+    let emits = |name, emission: Emission, failure| attack(name, emission.component(), "", failure);
+    let fails = |name, text: &str, failure| attack(name, reaction("", text), SHORT, failure);
+    let base = Emission::default;
+    vec![
+        emits("33-actions", Emission { count: 33, ..base() }, "33 actions for one event"),
+        emits("unheard-of-type", Emission { event_type: "party", ..base() }, "party"),
+        emits(
+            "forged-type",
+            Emission { event_type: "custom.a.b", ..base() },
+            "event_type: holds '.'",
+        ),
+        emits("forged-project", Emission { project: Some(b"a.*.>"), ..base() }, "project"),
+        emits("nul-in-session", Emission { session: Some(b"s\0"), ..base() }, "session"),
+        emits("long-message", Emission { message: vec![b'x'; 8193], ..base() }, "message"),
+        emits("nul-in-message", Emission { message: b"a\0b".to_vec(), ..base() }, "message"),
+        emits("no-json", Emission { data: b"{".to_vec(), ..base() }, "data"),
+        emits("large-data", Emission { data: large_json(), ..base() }, "data"),
+        emits("deep-data", Emission { data: deep_json(), ..base() }, "data"),
+        emits("not-granted", Emission { event_type: "pr_created", ..base() }, "not granted"),
+        fails("trap", "unreachable", "unreachable"),
+        fails("loop", "(loop $l (br $l)) unreachable", MISSED),
+        fails("answer-out-of-bounds", "(return (i32.const -8))", "trapped"),
+        fails(
+            "a-million-actions",
+            "(i32.store (i32.const 1044) (i32.const 2048)) (i32.store (i32.const 1048)
+                (i32.const 1000000)) (return (i32.const 1040))",
+            "trapped",
+        ),
+        fails(
+            "fatal-without-end",
+            "(global.set $tainted (i32.const 0))
+             (memory.fill (i32.const 0x10000) (i32.const 120) (i32.const 500000))
+             (i32.store (i32.const 1040) (i32.const 1)) (i32.store (i32.const 1044) (i32.const 1))
+             (i32.store (i32.const 1048) (i32.const 0x10000))
+             (i32.store (i32.const 1052) (i32.const 500000)) (return (i32.const 1040))",
+            "xxx",
+        ),
+    ]
+}
+
+fn large_json() -> Vec<u8> {
+    format!("{{\"x\":\"{}\"}}", "x".repeat(256 << 10)).into_bytes()
+}
+
+fn deep_json() -> Vec<u8> {
+    format!("{}{}", "[".repeat(65), "]".repeat(65)).into_bytes()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_reaction_cannot_have_becomes_a_dead_letter() {
+    const ROUNDS: usize = 5;
+    let attacks = on_reactions();
+    let plugins = Plugins::new().with_sidecar("neighbour", "tag-v1", "order = 99\n");
+    for attack in &attacks {
+        let name = attack.name;
+        plugins.write(
+            &format!("{name}.toml"),
+            format!(
+                "subscribe = [\"ennio.*.{name}.>\"]\n[capabilities]\nemit = [\"ennio.custom.>\"]\n\
+                 [reaction]\nretries = 0\n[limits]\n{}\n",
+                attack.limits
+            ),
+        );
+        plugins.write(&format!("{name}.wasm"), &attack.component);
+    }
+    let setup = Setup::new().plugins(plugins.path());
+    let host = Arc::new(setup.start());
+    let bystander = Bystander::start(&host);
+    for attack in &attacks {
+        let name = attack.name;
+        let mut poisoned = Vec::new();
+        let mut before = 0;
+        for round in 0..ROUNDS {
+            let lines: Vec<Value> = (0..BATCH)
+                .map(|n| {
+                    let mut event = numbered(round * BATCH + n);
+                    event["project_id"] = name.into();
+                    if n % 5 == 3 {
+                        event["message"] = "poison".into();
+                    }
+                    event
+                })
+                .collect();
+            for (n, receipt) in host.publish_lines(&lines).await.iter().enumerate() {
+                assert_eq!(receipt["status"], "accepted", "{name}: {receipt}");
+                if n % 5 == 3 {
+                    poisoned.push(receipt["seq"].as_i64().unwrap());
+                }
+            }
+            let last = poisoned.len();
+            eventually(&format!("{last} dead letters of {name}"), async || {
+                (dead_letters(&setup, name).len() == last).then_some(())
+            })
+            .await;
+            if round == 0 {
+                before = host.resident_bytes();
+            }
+        }
+        let letters = dead_letters(&setup, name);
+        let places: Vec<i64> = letters.iter().map(|letter| letter.0).collect();
+        assert_eq!(places, poisoned, "{name}: the poisonous events alone");
+        for (_, reason) in &letters {
+            assert!(reason.contains(attack.failure), "{name}: {reason}");
+            assert!(reason.len() < 2048, "{name}: {} bytes of reason", reason.len());
+        }
+        let what = format!("memory after {name} is back at {before} bytes");
+        eventually(&what, async || (host.resident_bytes() < before + MARGIN).then_some(())).await;
+    }
+    bystander.end().await;
+    host.settled().await;
+    let log = host.log().await;
+    assert!(log.iter().all(|entry| entry["data"]["tag"] == "v1" && entry["hops"] == 0));
+}
+
+/// Place and reason, by place.
+fn dead_letters(setup: &Setup, plugin: &str) -> Vec<(i64, String)> {
+    let database = rusqlite::Connection::open(setup.database()).unwrap();
+    let mut find = database
+        .prepare("SELECT event_seq, reason FROM dead_letters WHERE plugin = ? ORDER BY event_seq")
+        .unwrap();
+    let rows = find.query_map([plugin], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    rows.collect::<Result<_, _>>().unwrap()
+}
+
+/// Components that do not even begin well: name, component, `[limits]`, the step and the reason.
+fn on_beginnings() -> Vec<(&'static str, Vec<u8>, &'static str, &'static str)> {
+    let starting = |fields: &str| beginning("", fields, "", "");
+    vec![
+        ("start-traps", starting("(func $s unreachable) (start $s)"), "instantiate", "unreachable"),
+        ("memory-from-the-start", starting("(memory $big 2000)"), "instantiate", "memory"),
+        ("table-from-the-start", starting("(table 200000 funcref)"), "instantiate", "table"),
+        ("describe-traps", beginning("", "", "unreachable", ""), "describe", "unreachable"),
+        (
+            "describes-without-end",
+            beginning(
+                "",
+                "",
+                "(i32.store (i32.const 1040) (i32.const 0x10000)) (i32.store (i32.const 1044)
+                    (i32.const 1000000)) (i32.store (i32.const 1056) (i32.const 2048))
+                 (i32.store (i32.const 1060) (i32.const 1000)) (i32.const 1040)",
+                "",
+            ),
+            "describe",
+            "1000 patterns",
+        ),
+        ("configure-traps", beginning("", "", "", "unreachable"), "configure", "unreachable"),
+        (
+            "configure-refuses",
+            beginning(
+                "",
+                "",
+                "",
+                "(memory.fill (i32.const 0x10000) (i32.const 120) (i32.const 1000000))
+                 (i32.store8 (i32.const 1040) (i32.const 1)) (i32.store (i32.const 1044)
+                    (i32.const 0x10000)) (i32.store (i32.const 1048) (i32.const 1000000))
+                 (i32.const 1040)",
+            ),
+            "configure",
+            "xxx",
+        ),
+        ("no-plugin", no_plugin(), "roles", "exports none"),
+        (
+            "wants-too-much",
+            beginning(r#"(import "unheard-of" "rumour" (func $r))"#, "(func (call $r))", "", ""),
+            "link",
+            "unheard-of",
+        ),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_cannot_begin_is_not_begun_with() {
+    const COPIES: usize = 50;
+    let plugins = Plugins::new().with_sidecar("neighbour", "tag-v1", "order = 99\n");
+    let setup = Setup::new().plugins(plugins.path());
+    let host = Arc::new(setup.start());
+    let bystander = Bystander::start(&host);
+    let mut before = 0;
+    for (name, component, step, reason) in on_beginnings() {
+        let copies: Vec<String> = (0..COPIES).map(|n| format!("{name}-{n}")).collect();
+        for copy in &copies {
+            plugins.write(&format!("{copy}.wasm"), &component);
+        }
+        for copy in &copies {
+            let failed =
+                host.plugin_where(copy, copy, |plugin| plugin["load_error"].is_string()).await;
+            let error = failed["load_error"].as_str().unwrap();
+            assert!(error.contains(&format!("{step}: ")) && error.contains(reason), "{error}");
+            assert!(error.len() < 2048, "{} bytes of reason", error.len());
+        }
+        for copy in &copies {
+            std::fs::remove_file(plugins.file(&format!("{copy}.wasm"))).unwrap();
+        }
+        eventually("they are forgotten", async || {
+            (host.get("/v1/plugins").await.1["plugins"].as_array().unwrap().len() == 1)
+                .then_some(())
+        })
+        .await;
+        if before == 0 {
+            // The first ones warm up whatever is kept for good.
+            before = host.resident_bytes();
+        }
+        let what = format!("memory after {name} is back at {before} bytes");
+        eventually(&what, async || (host.resident_bytes() < before + MARGIN).then_some(())).await;
+    }
+    bystander.end().await;
+}
+
+/// Each hangs for the ten seconds that a version has to begin in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_never_begins_is_given_up_while_the_rest_goes_on() {
+    const HANG: &str = "(loop $l (br $l)) unreachable";
+    let plugins = Plugins::new().with_sidecar("neighbour", "tag-v1", "order = 99\n");
+    let setup = Setup::new().plugins(plugins.path());
+    let host = Arc::new(setup.start());
+    let bystander = Bystander::start(&host);
+    let hangs = [
+        ("instantiate", beginning("", &format!("(func $s {HANG}) (start $s)"), "", "")),
+        ("describe", beginning("", "", HANG, "")),
+        ("configure", beginning("", "", "", HANG)),
+    ];
+    for (step, component) in &hangs {
+        plugins.write(&format!("{step}.wasm"), component);
+    }
+    for (step, _) in &hangs {
+        let failed = host.plugin_where(step, step, |plugin| plugin["load_error"].is_string()).await;
+        let error = failed["load_error"].as_str().unwrap();
+        assert!(error.contains(&format!("{step}: missed its deadline")), "{error}");
+    }
+    bystander.end().await;
 }
 
 /// The negative control: what the check expects of an attacker is not true of an honest plugin,
@@ -504,7 +821,8 @@ impl Field {
         round: usize,
     ) -> Vec<String> {
         let project = attacker(attack, on_error);
-        let is_poison = |n: usize| n % 5 == 3;
+        let each = if on_error == OnError::Pass { 5 } else { 20 };
+        let is_poison = |n: usize| n % each == 3;
         let lines: Vec<Value> = (0..BATCH)
             .map(|n| {
                 let mut event = numbered(round * BATCH + n);
@@ -574,7 +892,7 @@ async fn check(attacks: Vec<Attack>) -> String {
         // The first round warms up whatever is kept for good.
         let mut faults = field.assault(&host, attack, OnError::Pass, 0).await;
         let before = host.resident_bytes();
-        for round in 1..=BATCHES {
+        for round in 1..BATCHES {
             faults.extend(field.assault(&host, attack, OnError::Pass, round).await);
         }
         for on_error in [OnError::Drop, OnError::Hold] {
