@@ -24,4 +24,5 @@ mod nats_server;
 mod plugins;
 mod reactions;
 mod reload;
+mod reload_matrix;
 mod stream;

@@ -20,7 +20,7 @@ pub enum OnError {
 }
 
 /// A sidecar. Every key is optional; an unknown one is an error.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// Which events the plugin sees. Default: what the component describes, else every event.
@@ -160,6 +160,22 @@ impl Manifest {
     }
 }
 
+/// What holds without a sidecar: what holds with an empty one.
+impl Default for Manifest {
+    fn default() -> Self {
+        Self {
+            subscribe: None,
+            min_priority: None,
+            order: default_order(),
+            on_error: OnError::default(),
+            config: BTreeMap::new(),
+            capabilities: Capabilities::default(),
+            limits: Limits::default(),
+            reaction: Reaction::default(),
+        }
+    }
+}
+
 fn default_order() -> i32 {
     50
 }
@@ -167,4 +183,14 @@ fn default_order() -> i32 {
 fn priority<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<EventPriority>, D::Error> {
     let text = String::deserialize(from)?;
     text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_sidecar_says_what_an_empty_one_says() {
+        assert_eq!(toml::from_str::<Manifest>("").unwrap(), Manifest::default());
+    }
 }
