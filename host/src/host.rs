@@ -18,7 +18,9 @@ use crate::{
     metrics::Metrics,
     nats::{NatsOptions, NatsStatus, Publisher},
     pipeline::{self, Pipeline, PublishError, Receipt},
-    plugin::{Cache, CacheError, PluginStatus, Registry, RegistryError, WatchOptions, Watcher},
+    plugin::{
+        Cache, CacheError, Change, PluginStatus, Registry, RegistryError, WatchOptions, Watcher,
+    },
     reaction::{Positions, Reactions},
     store::{Observer, OpenError, Reader, Store},
 };
@@ -191,6 +193,12 @@ impl Host {
             plugin.cursor = positions.get(&plugin.name).copied();
         }
         plugins
+    }
+
+    /// Brings the plugins in line with their folder now, as it lies there, without waiting for the
+    /// watcher.
+    pub async fn rescan_plugins(&self) -> Vec<Change> {
+        self.plugins.rescan(true).await.0
     }
 
     /// How far each reaction has come, by plugin.

@@ -4,6 +4,8 @@ mod checker;
 mod guests;
 mod host;
 mod http;
+#[allow(dead_code, reason = "`cargo bench` prints what the tests leave unread")]
+pub mod reloading;
 pub mod wat;
 
 use std::time::{Duration, Instant};
