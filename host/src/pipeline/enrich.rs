@@ -147,7 +147,7 @@ mod tests {
                     data: Some(format!("{{\"x\":{}1}}", " ".repeat(MAX_DATA_BYTES))),
                     ..Patch::default()
                 },
-                "262150 bytes, at most 262144",
+                "data has 262151 bytes, at most 262144 are allowed",
             ),
         ] {
             let error = apply(&event(), &patch).unwrap_err();

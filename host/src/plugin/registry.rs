@@ -212,7 +212,7 @@ impl Registry {
             Ok(Some(Found::Candidate(candidate))) => self.load(&name, candidate, None).await,
             Ok(Some(Found::Unreadable(error))) => Err(error),
             Ok(Some(Found::Unsettled | Found::Unchanged)) => Err(fault("is being written".into())),
-            Ok(None) => Err(fault("there is no such file".into())),
+            Ok(None) => Err(fault("No such file or directory".into())),
             Err(e) => Err(fault(e.to_string())),
         }
     }
