@@ -18,7 +18,9 @@ use crate::{
     metrics::Metrics,
     nats::{NatsOptions, NatsStatus, Publisher},
     pipeline::{self, Pipeline, PublishError, Receipt},
-    plugin::{Cache, CacheError, PluginStatus, Registry, RegistryError, Watcher, WatcherError},
+    plugin::{
+        Cache, CacheError, Change, PluginStatus, Registry, RegistryError, WatchOptions, Watcher,
+    },
     reaction::{Positions, Reactions},
     store::{
         Observer, OpenError, Reader, Store,
@@ -38,9 +40,6 @@ pub enum StartError {
     /// The cache of compiled plugins.
     #[error(transparent)]
     Cache(#[from] CacheError),
-    /// Hot reload.
-    #[error(transparent)]
-    Watcher(#[from] WatcherError),
 }
 
 /// What a host is made of.
@@ -49,6 +48,7 @@ pub struct Builder {
     database: PathBuf,
     plugins: Option<PathBuf>,
     cache: Option<PathBuf>,
+    watch: WatchOptions,
     nats: Option<NatsOptions>,
 }
 
@@ -91,6 +91,12 @@ impl Builder {
         self
     }
 
+    /// How changes of the plugin folder are found. Default: the file system tells.
+    pub fn watch(mut self, options: WatchOptions) -> Self {
+        self.watch = options;
+        self
+    }
+
     /// Publishes every committed event to this NATS server, from the log's beginning on when it is
     /// the first time. The host starts and works with the server away.
     pub fn nats(mut self, options: NatsOptions) -> Self {
@@ -123,7 +129,7 @@ impl Builder {
         let bus = feed.bus(store.reader().clone(), store.head_at_open());
         metrics.head.set(store.head_at_open() as i64);
         plugins.rescan(true).await;
-        let watcher = Watcher::start(Arc::clone(&plugins))?;
+        let watcher = Watcher::start(Arc::clone(&plugins), self.watch);
         let (pipeline, sequencer) =
             Pipeline::start(Arc::clone(&store), Arc::clone(&plugins), metrics.clone());
         let reactions =
@@ -141,7 +147,13 @@ impl Builder {
 impl Host {
     /// A host over the database file `database`, which is made when it does not exist.
     pub fn builder(database: impl Into<PathBuf>) -> Builder {
-        Builder { database: database.into(), plugins: None, cache: None, nats: None }
+        Builder {
+            database: database.into(),
+            plugins: None,
+            cache: None,
+            watch: WatchOptions::default(),
+            nats: None,
+        }
     }
 
     /// Publishes one event. The receipt says that it is committed to disk.
@@ -200,6 +212,12 @@ impl Host {
         replace: bool,
     ) -> Result<(), EditError> {
         self.plugins.state().edit(&self.store, plugin, side, writes, replace).await
+    }
+
+    /// Brings the plugins in line with their folder now, as it lies there, without waiting for the
+    /// watcher.
+    pub async fn rescan_plugins(&self) -> Vec<Change> {
+        self.plugins.rescan(true).await.0
     }
 
     /// How far each reaction has come, by plugin.

@@ -17,6 +17,7 @@ mod capabilities;
 mod cli;
 mod durability;
 mod harness;
+mod hostile;
 mod nats;
 #[allow(dead_code, reason = "the host's own tests use more of it")]
 #[path = "../../host/src/nats/testing.rs"]
@@ -24,6 +25,7 @@ mod nats_server;
 mod plugins;
 mod reactions;
 mod reload;
+mod reload_matrix;
 mod state;
 mod stream;
 mod webhook;

@@ -14,24 +14,28 @@ use super::{
         CallError, Delivery, Emission, Lowered, MAX_ACTIONS, MAX_REASON, Patch, ReactError,
         Verdict, lower_cause,
     },
-    capabilities::Grants,
     component::Exports,
     contract::{enricher, filter, guest, reaction, types},
-    guest::Guest,
-    keyvalue::GuestState,
-    manifest::Manifest,
+    guest::{Guest, Sandbox},
 };
-use crate::event::{Event, EventPriority, PluginName};
+use crate::event::{Event, EventPriority};
 
-/// What instantiating, `describe` and `configure` may take, each.
-const START_DEADLINE: Duration = Duration::from_secs(10);
+/// What instantiating, `describe` and `configure` of a version that is being loaded may take, each.
+pub(super) const LOAD_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What instantiating and `configure` may take, each, when events wait for the fresh instance.
+pub(super) const RESTART_DEADLINE: Duration = Duration::from_secs(2);
 
 /// What one call may make the host allocate for the guest's answers, in bytes. A batch is at most
 /// 1 MiB of messages and data, and an enricher may answer with all of it.
-const ANSWER_BYTES: usize = 8 << 20;
+pub(super) const ANSWER_BYTES: usize = 8 << 20;
 
 /// Live handles of component resources.
-const HANDLES: usize = 1_000;
+pub(super) const HANDLES: usize = 1_000;
+
+/// The longest version and summary, in bytes; the rest is cut.
+const MAX_VERSION: usize = 64;
+const MAX_SUMMARY: usize = 256;
 
 pub(super) struct Instance {
     store: Store<Guest>,
@@ -53,13 +57,11 @@ impl Instance {
     pub(super) async fn start(
         pre: &InstancePre<Guest>,
         exports: &Exports,
-        name: &PluginName,
-        manifest: &Manifest,
-        grants: &Grants,
-        state: GuestState,
+        sandbox: Sandbox<'_>,
+        limit: Duration,
     ) -> Result<Self, CallError> {
         let start = |e: wasmtime::Error| CallError::Start(format!("{e:#}"));
-        let guest = Guest::new(name, manifest, grants, state).map_err(start)?;
+        let guest = Guest::new(sandbox).map_err(start)?;
         let mut store = Store::new(pre.engine(), guest);
         store.limiter(|guest| &mut guest.limits);
         store.set_hostcall_fuel(ANSWER_BYTES);
@@ -68,10 +70,9 @@ impl Instance {
             true => Ok(UpdateDeadline::Yield(1)),
             false => Ok(UpdateDeadline::Interrupt),
         });
-        let instance = timed(&mut store, START_DEADLINE, async |store| {
-            pre.instantiate_async(&mut *store).await
-        })
-        .await?;
+        let instance =
+            timed(&mut store, limit, async |store| pre.instantiate_async(&mut *store).await)
+                .await?;
         Ok(Self {
             guest: exports.guest.load(&mut store, &instance).map_err(start)?,
             filter: match &exports.filter {
@@ -90,7 +91,7 @@ impl Instance {
         })
     }
 
-    /// The largest memory so far, in bytes.
+    /// Its memory, in bytes.
     pub(super) fn memory(&self) -> usize {
         self.store.data().limits.memory
     }
@@ -98,21 +99,21 @@ impl Instance {
     pub(super) async fn describe(&mut self) -> Result<Description, CallError> {
         let guest = &self.guest;
         let description =
-            timed(&mut self.store, START_DEADLINE, async |store| guest.call_describe(store).await)
+            timed(&mut self.store, LOAD_DEADLINE, async |store| guest.call_describe(store).await)
                 .await?;
         Ok(Description {
-            version: description.version,
-            summary: description.summary,
+            version: cut(description.version, MAX_VERSION),
+            summary: cut(description.summary, MAX_SUMMARY),
             subscribe: description.subscribe,
             min_priority: lift_priority(description.min_priority),
         })
     }
 
-    pub(super) async fn configure(&mut self) -> Result<(), CallError> {
+    pub(super) async fn configure(&mut self, limit: Duration) -> Result<(), CallError> {
         let guest = &self.guest;
-        timed(&mut self.store, START_DEADLINE, async |store| guest.call_configure(store).await)
+        timed(&mut self.store, limit, async |store| guest.call_configure(store).await)
             .await?
-            .map_err(CallError::Failed)
+            .map_err(|reason| CallError::Failed(cut(reason, MAX_REASON)))
     }
 
     pub(super) async fn filter(
@@ -282,7 +283,7 @@ fn count(what: &str, found: usize, expected: usize) -> Result<(), CallError> {
     }
 }
 
-fn cut(mut text: String, limit: usize) -> String {
+pub(super) fn cut(mut text: String, limit: usize) -> String {
     text.truncate(text.floor_char_boundary(limit));
     // SQLite's own tools would end the text here.
     text.replace('\0', "\u{fffd}")

@@ -21,7 +21,7 @@ pub enum OnError {
 }
 
 /// A sidecar. Every key is optional; an unknown one is an error.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// Which events the plugin sees. Default: what the component describes, else every event.
@@ -81,6 +81,10 @@ pub struct Limits {
     /// What each of its two buckets may hold, in mebibytes, 1 to 1024. Default 16.
     #[serde(default)]
     pub state_mib: StateMib,
+    /// Lines of its log, 512 bytes each, that are kept in a second, 0 to 10 000; as many may come at
+    /// once. Default 200.
+    #[serde(default)]
+    pub log_lines_per_second: LogLines,
 }
 
 /// How a reaction is tried again.
@@ -140,6 +144,10 @@ bounded! {
     DeadlineMs, 1..=60_000, 1_000
 }
 bounded! {
+    /// A count, 0 to 10 000.
+    LogLines, 0..=10_000, 200
+}
+bounded! {
     /// A count, 0 to 100.
     Retries, 0..=100, 5
 }
@@ -175,6 +183,22 @@ impl Manifest {
     }
 }
 
+/// What holds without a sidecar: what holds with an empty one.
+impl Default for Manifest {
+    fn default() -> Self {
+        Self {
+            subscribe: None,
+            min_priority: None,
+            order: default_order(),
+            on_error: OnError::default(),
+            config: BTreeMap::new(),
+            capabilities: Capabilities::default(),
+            limits: Limits::default(),
+            reaction: Reaction::default(),
+        }
+    }
+}
+
 fn default_order() -> i32 {
     50
 }
@@ -182,4 +206,14 @@ fn default_order() -> i32 {
 fn priority<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<EventPriority>, D::Error> {
     let text = String::deserialize(from)?;
     text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_sidecar_says_what_an_empty_one_says() {
+        assert_eq!(toml::from_str::<Manifest>("").unwrap(), Manifest::default());
+    }
 }

@@ -6,7 +6,8 @@
 //! `address`: which machines it may reach), `linker` and `guest` give a component that and nothing
 //! else, `keyvalue` is what it remembers, `instance` is one live copy of it with its limits, `plugin`
 //! calls it in batches and replaces it after a trap, `breaker` leaves alone who keeps failing,
-//! `registry` holds what is loaded, `watcher` follows the folder.
+//! `folder` reads what lies in the folder, `registry` holds what is loaded, `watcher` says when to
+//! look again.
 //!
 //! Nothing that a guest does reaches beyond here: a trap, a missed deadline, nonsense or a flood
 //! is a [`CallError`] about one event, and what happens to that event is the sidecar's `on_error`.
@@ -21,10 +22,12 @@ mod capabilities;
 mod component;
 mod contract;
 mod engine;
+mod folder;
 mod guest;
 mod http;
 mod instance;
 mod keyvalue;
+mod limits;
 mod linker;
 mod logging;
 mod manifest;
@@ -38,9 +41,10 @@ pub use address::Destination;
 pub use cache::{Cache, CacheError};
 pub use call::{CallError, Delivery, Emission, Patch, ReactError, Verdict};
 pub use component::{LoadError, Roles, Step};
+pub use limits::limits;
 pub use linker::Provision;
 pub use manifest::{Capabilities, Manifest, OnError};
 pub use plugin::Plugin;
 pub use registry::{Change, PluginSet, Registry, RegistryError};
 pub use status::{PluginState, PluginStatus, Stats};
-pub use watcher::{Watcher, WatcherError};
+pub use watcher::{WatchMode, WatchOptions, Watcher};

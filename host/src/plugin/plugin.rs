@@ -9,13 +9,16 @@ use wasmtime::component::{Component, InstancePre, Linker};
 
 use super::{
     breaker::{Breaker, Leave, Turn},
-    call::{BATCH, BATCH_BYTES, CallError, Delivery, Emission, Patch, ReactError, Verdict},
+    call::{
+        BATCH, BATCH_BYTES, CallError, Delivery, Emission, MAX_REASON, Patch, ReactError, Verdict,
+    },
     capabilities::Grants,
     component::{Exports, Roles, Step, exports, roles},
-    guest::Guest,
-    instance::{Description, Instance},
+    guest::{Guest, Sandbox},
+    instance::{Description, Instance, LOAD_DEADLINE, RESTART_DEADLINE, cut},
     keyvalue::GuestState,
     linker::{Provision, provision},
+    logging::Voice,
     manifest::Manifest,
     status::Stats,
 };
@@ -23,6 +26,9 @@ use crate::{
     event::{Event, EventPriority, PluginName, Subject, SubjectPattern},
     store::state::{Bucket, Side, State},
 };
+
+/// The most patterns that a component may subscribe to of itself.
+const MAX_PATTERNS: usize = 64;
 
 /// A version of a plugin that was loaded, instantiated and configured once.
 pub struct Plugin {
@@ -44,6 +50,7 @@ pub struct Plugin {
     pipeline: Mutex<Slot>,
     /// For `react`, apart, so that no event waits for a reaction.
     reaction: Mutex<Slot>,
+    voice: Arc<Voice>,
     stats: Stats,
 }
 
@@ -85,8 +92,14 @@ impl Plugin {
         let [pipeline, reaction] = Side::ALL.map(|side| state.bucket(&name, side));
         let in_pipeline = roles.filter || roles.enricher;
         let bucket = if in_pipeline { &pipeline } else { &reaction };
-        let own = GuestState::new(Arc::clone(bucket), state, manifest.state_quota());
-        let mut instance = Instance::start(&pre, &exports, &name, &manifest, &grants, own)
+        let voice = Voice::new(name.clone(), manifest.limits.log_lines_per_second.get());
+        let sandbox = Sandbox {
+            voice: &voice,
+            manifest: &manifest,
+            grants: &grants,
+            state: GuestState::new(Arc::clone(bucket), state, manifest.state_quota()),
+        };
+        let mut instance = Instance::start(&pre, &exports, sandbox, LOAD_DEADLINE)
             .await
             .map_err(|e| (Step::Instantiate, e.to_string()))?;
         let description = instance.describe().await.map_err(|e| (Step::Describe, e.to_string()))?;
@@ -94,7 +107,8 @@ impl Plugin {
             Some(patterns) => patterns.clone(),
             None => described(&description).map_err(|e| (Step::Describe, e))?,
         };
-        instance.configure().await.map_err(|e| (Step::Configure, e.to_string()))?;
+        let configured = instance.configure(LOAD_DEADLINE).await;
+        configured.map_err(|e| (Step::Configure, e.to_string()))?;
         let (first, second) =
             if in_pipeline { (Some(instance), None) } else { (None, Some(instance)) };
         Ok(Self {
@@ -114,6 +128,7 @@ impl Plugin {
             pipeline_state: pipeline,
             reaction_state: reaction,
             grants,
+            voice,
             stats: Stats::default(),
         })
     }
@@ -179,6 +194,11 @@ impl Plugin {
         let names = ty.imports(self.component.engine()).map(|(name, _)| name.to_owned());
         let granted = &self.manifest.capabilities;
         names.map(|name| (provision(&name, granted), name)).map(|(has, name)| (name, has)).collect()
+    }
+
+    /// Lines of its log that were not logged.
+    pub fn log_lines_swallowed(&self) -> u64 {
+        self.voice.swallowed()
     }
 
     pub(super) fn component(&self) -> &Component {
@@ -377,17 +397,15 @@ impl Plugin {
         slot.instance = None;
         slot.born = now;
         let quota = self.manifest.state_quota();
-        let state = GuestState::new(Arc::clone(&slot.bucket), &self.state, quota);
-        let mut instance = Instance::start(
-            &self.pre,
-            &self.exports,
-            &self.name,
-            &self.manifest,
-            &self.grants,
-            state,
-        )
-        .await?;
-        instance.configure().await.map_err(|e| CallError::Start(e.to_string()))?;
+        let sandbox = Sandbox {
+            voice: &self.voice,
+            manifest: &self.manifest,
+            grants: &self.grants,
+            state: GuestState::new(Arc::clone(&slot.bucket), &self.state, quota),
+        };
+        let mut instance =
+            Instance::start(&self.pre, &self.exports, sandbox, RESTART_DEADLINE).await?;
+        instance.configure(RESTART_DEADLINE).await.map_err(|e| CallError::Start(e.to_string()))?;
         Ok(instance)
     }
 }
@@ -418,6 +436,10 @@ fn described(description: &Description) -> Result<Vec<SubjectPattern>, String> {
     if description.subscribe.is_empty() {
         return Ok(vec![SubjectPattern::everything()]);
     }
+    let count = description.subscribe.len();
+    if count > MAX_PATTERNS {
+        return Err(format!("subscribes to {count} patterns, at most {MAX_PATTERNS} are allowed"));
+    }
     let patterns = description.subscribe.iter().map(|text| text.parse::<SubjectPattern>());
-    patterns.collect::<Result<_, _>>().map_err(|e| e.to_string())
+    patterns.collect::<Result<_, _>>().map_err(|e| cut(e.to_string(), MAX_REASON))
 }

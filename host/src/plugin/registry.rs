@@ -9,11 +9,12 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
-use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -21,8 +22,9 @@ use wasmtime::component::{Component, Linker};
 
 use super::{
     cache::Cache,
-    component::{LoadError, MAX_BYTES, Step, compile},
+    component::{LoadError, Step, compile},
     engine::Engine,
+    folder::{Candidate, Fingerprint, Found, Look, read, scan},
     guest::Guest,
     linker::linker,
     manifest::Manifest,
@@ -34,9 +36,6 @@ use crate::{
     store::state::{Pending, State},
     strict_toml,
 };
-
-/// A file that changed within this time is still being written.
-const SETTLE: Duration = Duration::from_millis(200);
 
 /// What runs, at one moment.
 #[derive(Default)]
@@ -110,6 +109,8 @@ pub struct Registry {
     known: Mutex<BTreeMap<String, Known>>,
     /// One rescan at a time.
     scanning: tokio::sync::Mutex<()>,
+    /// The folder could not be read the last time.
+    unreadable: AtomicBool,
 }
 
 /// What is known of one file.
@@ -118,30 +119,12 @@ struct Known {
     running: Option<Arc<Plugin>>,
     /// Of the files that were last tried, whether they run or not.
     tried: Option<Fingerprint>,
+    /// How these files looked, so that they need not be read again.
+    look: Option<Look>,
     error: Option<LoadError>,
     loads: u64,
     missing: bool,
-}
-
-#[derive(Clone, PartialEq, Eq)]
-struct Fingerprint {
-    component: Arc<str>,
-    sidecar: Option<Arc<str>>,
-}
-
-/// What lies in the folder under one name.
-struct Candidate {
-    file: PathBuf,
-    bytes: Vec<u8>,
-    sidecar: Option<String>,
-    fingerprint: Fingerprint,
-}
-
-enum Found {
-    Candidate(Candidate),
-    Unreadable(LoadError),
-    /// Still being written.
-    Unsettled,
+    sidecar_missing: bool,
 }
 
 impl Registry {
@@ -172,6 +155,7 @@ impl Registry {
             set: watch::Sender::new(Arc::default()),
             known: Mutex::default(),
             scanning: tokio::sync::Mutex::default(),
+            unreadable: AtomicBool::new(false),
         })
     }
 
@@ -203,10 +187,17 @@ impl Registry {
     pub async fn rescan(&self, settled: bool) -> (Vec<Change>, bool) {
         let _one_at_a_time = self.scanning.lock().await;
         let Some(folder) = self.folder.clone() else { return (Vec::new(), false) };
-        let found = match tokio::task::spawn_blocking(move || scan(&folder, settled)).await {
-            Ok(Ok(found)) => found,
+        let looks = self.looks();
+        let scanned = tokio::task::spawn_blocking(move || scan(&folder, settled, &looks)).await;
+        let found = match scanned {
+            Ok(Ok(found)) => {
+                self.unreadable.store(false, Ordering::Relaxed);
+                found
+            }
             Ok(Err(e)) => {
-                warn!("the plugin folder cannot be read, what runs stays: {e}");
+                if !self.unreadable.swap(true, Ordering::Relaxed) {
+                    warn!("the plugin folder cannot be read, what runs stays: {e}");
+                }
                 return (Vec::new(), false);
             }
             Err(e) => {
@@ -220,6 +211,10 @@ impl Registry {
         for (name, found) in found {
             match found {
                 Found::Unsettled => again = true,
+                Found::Unchanged => self.present(&name),
+                Found::Candidate(candidate) if !settled && self.lost_sidecar(&name, &candidate) => {
+                    again = true;
+                }
                 Found::Unreadable(error) => changes.extend(self.refuse(&name, None, error)),
                 Found::Candidate(candidate) => {
                     changes.extend(self.try_candidate(&name, candidate).await)
@@ -250,12 +245,40 @@ impl Registry {
         let name = file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
         let name = name.ok_or_else(|| fault("not a file".into()))?;
         let path = file.to_owned();
-        match tokio::task::spawn_blocking(move || read(&path, true)).await {
-            Ok(Found::Candidate(candidate)) => self.load(&name, candidate, None).await,
-            Ok(Found::Unreadable(error)) => Err(error),
-            Ok(Found::Unsettled) => Err(fault("is being written".into())),
+        match tokio::task::spawn_blocking(move || read(&path, true, None)).await {
+            Ok(Some(Found::Candidate(candidate))) => self.load(&name, candidate, None).await,
+            Ok(Some(Found::Unreadable(error))) => Err(error),
+            Ok(Some(Found::Unsettled | Found::Unchanged)) => Err(fault("is being written".into())),
+            Ok(None) => Err(fault("No such file or directory".into())),
             Err(e) => Err(fault(e.to_string())),
         }
+    }
+
+    /// How the files of each name looked that was tried.
+    fn looks(&self) -> BTreeMap<String, Look> {
+        let known = self.known();
+        let tried = known.iter().filter(|(_, known)| known.tried.is_some());
+        tried.filter_map(|(name, known)| Some((name.clone(), known.look.clone()?))).collect()
+    }
+
+    fn present(&self, name: &str) {
+        if let Some(known) = self.known().get_mut(name) {
+            known.missing = false;
+        }
+    }
+
+    /// Whether its sidecar has just vanished. Gone twice in a row it is gone for good; once may be
+    /// the middle of a save, and a plugin must not run without its sidecar for so long.
+    fn lost_sidecar(&self, name: &str, candidate: &Candidate) -> bool {
+        let mut known = self.known();
+        let Some(known) = known.get_mut(name) else { return false };
+        let had = known.tried.as_ref().is_some_and(|tried| tried.sidecar.is_some());
+        let lost = had && candidate.sidecar.is_none() && !known.sidecar_missing;
+        if lost {
+            known.missing = false;
+            known.sidecar_missing = true;
+        }
+        lost
     }
 
     async fn try_candidate(&self, name: &str, candidate: Candidate) -> Option<Change> {
@@ -263,6 +286,8 @@ impl Registry {
             let mut known = self.known();
             let known = known.entry(name.to_owned()).or_default();
             known.missing = false;
+            known.sidecar_missing = false;
+            known.look = candidate.look.clone();
             if known.tried.as_ref() == Some(&candidate.fingerprint) {
                 return None;
             }
@@ -306,7 +331,7 @@ impl Registry {
         candidate: Candidate,
         component: Option<Component>,
     ) -> Result<Plugin, LoadError> {
-        let Candidate { file, bytes, sidecar, fingerprint } = candidate;
+        let Candidate { file, bytes, sidecar, fingerprint, .. } = candidate;
         let fault = |step, reason| LoadError { file: file.clone(), step, reason };
         let plugin_name: PluginName = name.parse().map_err(|e| {
             fault(
@@ -395,63 +420,6 @@ impl Registry {
     }
 }
 
-fn scan(folder: &Path, settled: bool) -> io::Result<BTreeMap<String, Found>> {
-    let mut found = BTreeMap::new();
-    for entry in std::fs::read_dir(folder)? {
-        let file = entry?.path();
-        if file.extension().is_none_or(|extension| extension != "wasm") {
-            continue;
-        }
-        let Some(name) = file.file_stem() else { continue };
-        found.insert(name.to_string_lossy().into_owned(), read(&file, settled));
-    }
-    Ok(found)
-}
-
-fn read(file: &Path, settled: bool) -> Found {
-    let sidecar_file = file.with_extension("toml");
-    let fault = |file: &Path, reason: String| {
-        Found::Unreadable(LoadError { file: file.into(), step: Step::Read, reason })
-    };
-    let metadata = match std::fs::metadata(file) {
-        Ok(metadata) if metadata.len() > MAX_BYTES => {
-            return fault(
-                file,
-                format!("{} bytes, at most {MAX_BYTES} are allowed", metadata.len()),
-            );
-        }
-        Ok(metadata) => metadata,
-        Err(e) => return fault(file, e.to_string()),
-    };
-    let is_young = |metadata: &std::fs::Metadata| {
-        metadata.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age < SETTLE))
-    };
-    let sidecar = match std::fs::read_to_string(&sidecar_file) {
-        Ok(text) => Some(text),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-        Err(e) => return fault(&sidecar_file, e.to_string()),
-    };
-    let sidecar_is_young = std::fs::metadata(&sidecar_file).is_ok_and(|m| is_young(&m));
-    if !settled && (is_young(&metadata) || sidecar_is_young) {
-        return Found::Unsettled;
-    }
-    match std::fs::read(file) {
-        Ok(bytes) => {
-            let fingerprint = Fingerprint {
-                component: sha256(&bytes),
-                sidecar: sidecar.as_ref().map(|text| sha256(text.as_bytes())),
-            };
-            Found::Candidate(Candidate { file: file.into(), bytes, sidecar, fingerprint })
-        }
-        Err(e) => fault(file, e.to_string()),
-    }
-}
-
-fn sha256(bytes: &[u8]) -> Arc<str> {
-    let digest = Sha256::digest(bytes);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
-}
-
 fn report(change: &Change) {
     match change {
         Change::Loaded(name) => info!("plugin {name} loaded"),
@@ -490,6 +458,7 @@ fn status(name: &str, known: &Known) -> PluginStatus {
         last_error: stats.and_then(|s| s.last_error()),
         time_seconds: stats.map_or(0.0, |s| s.time().as_secs_f64()),
         memory_bytes: stats.map_or(0, |s| s.memory_bytes()),
+        log_lines_swallowed: plugin.map_or(0, Plugin::log_lines_swallowed),
         cursor: None,
     }
 }

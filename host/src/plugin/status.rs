@@ -140,6 +140,8 @@ pub struct PluginStatus {
     pub time_seconds: f64,
     /// The instance's memory, in bytes.
     pub memory_bytes: u64,
+    /// Lines of its log that were not logged, since there were too many.
+    pub log_lines_swallowed: u64,
     /// How far a reaction has come in the log; `None` for other plugins.
     pub cursor: Option<u64>,
 }

@@ -4,7 +4,10 @@ mod checker;
 mod guests;
 mod host;
 mod http;
+#[allow(dead_code, reason = "`cargo bench` prints what the tests leave unread")]
+pub mod reloading;
 mod server;
+pub mod wat;
 
 use std::time::{Duration, Instant};
 

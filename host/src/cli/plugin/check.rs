@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use crate::{
     cli::output::{Output, plain},
     event::SubjectPattern,
-    plugin::{OnError, Provision, Registry},
+    plugin::{OnError, Provision, Registry, limits},
     store::state::State,
 };
 
@@ -42,20 +42,13 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         ("may call", listed(manifest.capabilities.http.iter())),
         ("may read", listed(manifest.capabilities.fs.iter().map(|folder| folder.display()))),
         ("may know", listed(manifest.capabilities.env.iter())),
-        ("memory", format!("at most {} MiB", manifest.limits.memory_mib.get())),
     ];
     let roles = plugin.roles();
     if roles.filter || roles.enricher {
-        let time = manifest.pipeline_deadline().as_millis();
-        facts.push((
-            "runs",
-            format!("order {}, {time} ms a call, on_error {on_error}", manifest.order),
-        ));
+        facts.push(("runs", format!("order {}, on_error {on_error}", manifest.order)));
     }
     if roles.reaction {
-        let time = manifest.reaction_deadline().as_millis();
-        let retries = manifest.reaction.retries.get();
-        facts.push(("reacts", format!("{time} ms a call, {retries} retries")));
+        facts.push(("reacts", format!("{} retries", manifest.reaction.retries.get())));
     }
     let imports = plugin.imports();
     // Every standard library imports folders and an environment; who imports HTTP means it.
@@ -77,6 +70,10 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             }
         };
         output.line(&format!("    {}{note}", plain(&name)))?;
+    }
+    output.line("  limits")?;
+    for (what, limit) in limits(manifest) {
+        output.line(&format!("    {what:<9} {limit}"))?;
     }
     output.flush()?;
     Ok(ExitCode::SUCCESS)
