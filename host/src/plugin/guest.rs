@@ -8,6 +8,7 @@ use wasmtime_wasi_config::{WasiConfig, WasiConfigVariables};
 
 use super::{
     contract::{logging, types},
+    environment::Environment,
     keyvalue::GuestState,
     logging::{GuestLog, GuestStream},
     manifest::Manifest,
@@ -39,18 +40,23 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    pub(super) fn new(name: &PluginName, manifest: &Manifest, state: GuestState) -> Self {
-        let log = GuestLog::new(name.clone());
+    pub(super) fn new(
+        name: &PluginName,
+        manifest: &Manifest,
+        state: GuestState,
+        environment: &Environment,
+    ) -> Self {
+        let log = GuestLog::new(name.clone(), environment.clone());
         let stream = |is_stderr| GuestStream { log: log.clone(), is_stderr };
         // No arguments, no environment, no folders, no sockets: a builder grants nothing of itself.
-        let wasi = WasiCtx::builder()
-            .stdout(stream(false))
+        let mut wasi = WasiCtx::builder();
+        wasi.stdout(stream(false))
             .stderr(stream(true))
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
-            .max_random_size(RANDOM_BYTES)
-            .build();
+            .max_random_size(RANDOM_BYTES);
+        environment.furnish(&mut wasi);
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES);
         let memory = (manifest.limits.memory_mib.get() as usize) << 20;
@@ -62,9 +68,9 @@ impl Guest {
             .memories(MEMORIES)
             .build();
         Self {
-            wasi,
+            wasi: wasi.build(),
             table,
-            config: manifest.config_values().collect(),
+            config: manifest.config_values().chain(environment.config_values()).collect(),
             state,
             log,
             limits: Limits { store_limits, memory: 0 },

@@ -16,6 +16,7 @@ use super::{
     },
     component::Exports,
     contract::{enricher, filter, guest, reaction, types},
+    environment::Environment,
     guest::Guest,
     keyvalue::GuestState,
     manifest::Manifest,
@@ -55,8 +56,10 @@ impl Instance {
         name: &PluginName,
         manifest: &Manifest,
         state: GuestState,
+        environment: &Environment,
     ) -> Result<Self, CallError> {
-        let mut store = Store::new(pre.engine(), Guest::new(name, manifest, state));
+        let guest = Guest::new(name, manifest, state, environment);
+        let mut store = Store::new(pre.engine(), guest);
         store.limiter(|guest| &mut guest.limits);
         store.set_hostcall_fuel(ANSWER_BYTES);
         store.set_max_component_handles(HANDLES);

@@ -13,7 +13,10 @@ use tokio::io::AsyncWrite;
 use tracing::{debug, error, info, trace, warn};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 
-use super::contract::logging::Level;
+use super::{
+    contract::logging::Level,
+    environment::{Environment, Said as Heard},
+};
 use crate::event::PluginName;
 
 /// What one call may say, in bytes.
@@ -27,6 +30,7 @@ pub(super) struct GuestLog(Arc<Inner>);
 
 struct Inner {
     plugin: PluginName,
+    environment: Environment,
     said: Mutex<Said>,
 }
 
@@ -37,9 +41,9 @@ struct Said {
 }
 
 impl GuestLog {
-    pub(super) fn new(plugin: PluginName) -> Self {
+    pub(super) fn new(plugin: PluginName, environment: Environment) -> Self {
         let said = Mutex::new(Said { left: BYTES_A_CALL, last_words: None });
-        Self(Arc::new(Inner { plugin, said }))
+        Self(Arc::new(Inner { plugin, environment, said }))
     }
 
     /// A new call begins, with a budget of its own.
@@ -56,8 +60,14 @@ impl GuestLog {
         if !self.spend(message.len()) {
             return;
         }
-        let plugin = self.0.plugin.as_str();
         let message: String = message.chars().take(MAX_LINE).collect();
+        self.tell(level, context, message);
+    }
+
+    fn tell(&self, level: Level, context: &str, message: String) {
+        let heard = Heard { level: name(level), context: context.to_owned(), message };
+        let Some(Heard { message, .. }) = self.0.environment.hear(heard) else { return };
+        let plugin = self.0.plugin.as_str();
         match level {
             Level::Trace => trace!(target: "ennio::guest", plugin, context, "{message}"),
             Level::Debug => debug!(target: "ennio::guest", plugin, context, "{message}"),
@@ -80,8 +90,10 @@ impl GuestLog {
         if said.left < cost {
             said.left = 0;
             drop(said);
-            let plugin = self.0.plugin.as_str();
-            warn!(target: "ennio::guest", plugin, "said more than {BYTES_A_CALL} bytes in one call; the rest of the call is not logged");
+            let flood = format!(
+                "said more than {BYTES_A_CALL} bytes in one call; the rest of the call is not logged"
+            );
+            self.tell(Level::Warn, "host", flood);
             return false;
         }
         said.left -= cost;
@@ -90,6 +102,17 @@ impl GuestLog {
 
     fn said(&self) -> MutexGuard<'_, Said> {
         self.0.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn name(level: Level) -> &'static str {
+    match level {
+        Level::Trace => "trace",
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Warn => "warn",
+        Level::Error => "error",
+        Level::Critical => "critical",
     }
 }
 

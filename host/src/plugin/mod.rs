@@ -3,7 +3,7 @@
 //!
 //! From bytes to a call: `manifest` reads the sidecar, `engine` compiles, `cache` keeps what was
 //! compiled, `component` finds the roles, `linker` and `guest` give a component what it was granted and
-//! nothing else, `keyvalue` is its state, `instance` is one live copy of it with its limits, `plugin` calls it in batches
+//! nothing else, `environment` its clocks and listeners, `keyvalue` is its state, `instance` is one live copy of it with its limits, `plugin` calls it in batches
 //! and replaces it after a trap, `breaker` leaves alone who keeps failing, `registry` holds what is loaded, `watcher` follows the folder.
 //!
 //! Nothing that a guest does reaches beyond here: a trap, a missed deadline, nonsense or a flood
@@ -17,6 +17,7 @@ mod call;
 mod component;
 mod contract;
 mod engine;
+mod environment;
 mod guest;
 mod instance;
 mod keyvalue;
@@ -32,6 +33,7 @@ mod watcher;
 pub use cache::{Cache, CacheError};
 pub use call::{CallError, Delivery, Emission, Patch, ReactError, Verdict};
 pub use component::{LoadError, Roles, Step};
+pub use environment::{Environment, Said};
 pub use linker::Provision;
 pub use manifest::{Manifest, OnError};
 pub use plugin::Plugin;

@@ -11,6 +11,7 @@ use super::{
     breaker::{Breaker, Leave, Turn},
     call::{BATCH, BATCH_BYTES, CallError, Delivery, Emission, Patch, ReactError, Verdict},
     component::{Exports, Roles, Step, exports, roles},
+    environment::Environment,
     guest::Guest,
     instance::{Description, Instance},
     keyvalue::GuestState,
@@ -35,6 +36,7 @@ pub struct Plugin {
     component: Component,
     pre: InstancePre<Guest>,
     exports: Exports,
+    environment: Environment,
     state: State,
     pipeline_state: Arc<Bucket>,
     reaction_state: Arc<Bucket>,
@@ -72,6 +74,7 @@ impl Plugin {
         name: PluginName,
         hash: Arc<str>,
         manifest: Manifest,
+        environment: &Environment,
         state: &State,
     ) -> Result<Self, (Step, String)> {
         let roles = roles(&component).map_err(|e| (Step::Roles, e))?;
@@ -82,7 +85,7 @@ impl Plugin {
         let in_pipeline = roles.filter || roles.enricher;
         let bucket = if in_pipeline { &pipeline } else { &reaction };
         let own = GuestState::new(Arc::clone(bucket), state, manifest.state_quota());
-        let mut instance = Instance::start(&pre, &exports, &name, &manifest, own)
+        let mut instance = Instance::start(&pre, &exports, &name, &manifest, own, environment)
             .await
             .map_err(|e| (Step::Instantiate, e.to_string()))?;
         let description = instance.describe().await.map_err(|e| (Step::Describe, e.to_string()))?;
@@ -104,6 +107,7 @@ impl Plugin {
             component,
             pre,
             exports,
+            environment: environment.clone(),
             state: state.clone(),
             pipeline: Slot::new(Arc::clone(&pipeline), first),
             reaction: Slot::new(Arc::clone(&reaction), second),
@@ -270,6 +274,7 @@ impl Plugin {
         events: &[&Event],
         role: Role,
     ) -> Result<Vec<Result<Answer, CallError>>, CallError> {
+        self.environment.begin_call(events.iter().copied());
         let mut instance = self.instance(slot).await?;
         slot.bucket.begin_call();
         let deadline = self.manifest.pipeline_deadline();
@@ -301,6 +306,8 @@ impl Plugin {
         // A guest that says itself that it failed on an event is in good health.
         let turn = match error {
             None | Some(CallError::Failed(_)) => slot.breaker.succeeded(),
+            // A trial shows what happens with every event, however many fail.
+            Some(_) if !self.environment.is_live() => Turn::None,
             Some(_) => slot.breaker.failed(Instant::now()),
         };
         let name = &self.name;
@@ -333,11 +340,26 @@ impl Plugin {
         answer.unwrap_or_else(|e| Err(ReactError::Retry(e.to_string())))
     }
 
+    /// Throws its instances away and makes a fresh one, as a failure does.
+    ///
+    /// # Errors
+    /// [`CallError`] when a fresh one cannot be made.
+    pub async fn restart(&self) -> Result<(), CallError> {
+        let mut pipeline = self.pipeline.lock().await;
+        let mut reaction = self.reaction.lock().await;
+        (pipeline.instance, reaction.instance) = (None, None);
+        let has_pipeline = self.roles.filter || self.roles.enricher;
+        let slot = if has_pipeline { &mut pipeline } else { &mut reaction };
+        slot.instance = Some(self.instance(slot).await?);
+        Ok(())
+    }
+
     async fn react_in(
         &self,
         slot: &mut Slot,
         delivery: Delivery<'_>,
     ) -> Result<Result<Vec<Emission>, ReactError>, CallError> {
+        self.environment.begin_call([&delivery.entry.event]);
         let mut instance = self.instance(slot).await?;
         slot.bucket.begin_call();
         let begun = Instant::now();
@@ -362,8 +384,15 @@ impl Plugin {
         slot.born = now;
         let quota = self.manifest.state_quota();
         let state = GuestState::new(Arc::clone(&slot.bucket), &self.state, quota);
-        let mut instance =
-            Instance::start(&self.pre, &self.exports, &self.name, &self.manifest, state).await?;
+        let mut instance = Instance::start(
+            &self.pre,
+            &self.exports,
+            &self.name,
+            &self.manifest,
+            state,
+            &self.environment,
+        )
+        .await?;
         instance.configure().await.map_err(|e| CallError::Start(e.to_string()))?;
         Ok(instance)
     }

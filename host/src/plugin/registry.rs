@@ -23,6 +23,7 @@ use super::{
     cache::Cache,
     component::{LoadError, MAX_BYTES, Step, compile},
     engine::Engine,
+    environment::Environment,
     guest::Guest,
     linker::linker,
     manifest::Manifest,
@@ -106,6 +107,7 @@ pub struct Registry {
     folder: Option<PathBuf>,
     cache: Option<Arc<Cache>>,
     state: State,
+    environment: Environment,
     set: watch::Sender<Arc<PluginSet>>,
     known: Mutex<BTreeMap<String, Known>>,
     /// One rescan at a time.
@@ -169,10 +171,16 @@ impl Registry {
             folder,
             cache: cache.map(Arc::new),
             state,
+            environment: Environment::live(),
             set: watch::Sender::new(Arc::default()),
             known: Mutex::default(),
             scanning: tokio::sync::Mutex::default(),
         })
+    }
+
+    /// With other surroundings than a host's for what is loaded from now on.
+    pub fn with_environment(self, environment: Environment) -> Self {
+        Self { environment, ..self }
     }
 
     /// The folder, if there is one.
@@ -347,7 +355,8 @@ impl Registry {
             }
         };
         let hash = fingerprint.component;
-        Plugin::load(&self.linker, component, plugin_name, hash, manifest, &self.state)
+        let (environment, state) = (&self.environment, &self.state);
+        Plugin::load(&self.linker, component, plugin_name, hash, manifest, environment, state)
             .await
             .map_err(|(step, reason)| fault(step, reason))
     }

@@ -4,8 +4,11 @@
 //! `subcommands!` below.
 
 // Declared here and not by the macro, where rustfmt would not find them.
+mod bench;
 mod check;
 mod list;
+mod recording;
+mod test;
 
 use std::process::ExitCode;
 
@@ -38,4 +41,6 @@ macro_rules! subcommands {
 subcommands! {
     List: list,
     Check: check,
+    Test: test,
+    Bench: bench,
 }
