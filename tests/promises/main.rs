@@ -25,3 +25,4 @@ mod reactions;
 mod reload;
 mod state;
 mod stream;
+mod trial;
