@@ -137,7 +137,7 @@ impl Environment {
             .monotonic_clock(clock())
             .secure_random(clock())
             .insecure_random(clock())
-            .insecure_random_seed(fixed.seed.into());
+            .insecure_random_seed(u128::from_le_bytes(fixed.seed_of_tables()));
     }
 
     /// Configuration that wins over the sidecar's.
@@ -147,6 +147,12 @@ impl Environment {
 }
 
 impl Fixed {
+    /// What a standard library seeds its hash tables with. Spread out, since it counts on from there.
+    fn seed_of_tables(&self) -> [u8; 16] {
+        let hash: [u8; 32] = Sha256::digest(self.seed.to_le_bytes()).into();
+        hash.first_chunk().copied().unwrap_or_default()
+    }
+
     fn now(&self) -> MutexGuard<'_, Now> {
         // Nothing panics while it is held.
         self.now.lock().unwrap_or_else(PoisonError::into_inner)

@@ -105,7 +105,10 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     while !events.is_empty() {
         let range = (events.first().map_or(0, |e| e.line), events.last().map_or(0, |e| e.line));
         let told = trial.run(events).await;
-        told.stories.iter().for_each(|story| snapshot.add(story));
+        // Without --expect nobody wants it, and it grows with the input.
+        if args.expect.is_some() {
+            told.stories.iter().for_each(|story| snapshot.add(story));
+        }
         page.told(&told, range)?;
         events = recording.next(args.batch.into())?;
     }
