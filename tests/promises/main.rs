@@ -28,4 +28,5 @@ mod reload;
 mod reload_matrix;
 mod state;
 mod stream;
+mod trial;
 mod webhook;

@@ -4,7 +4,7 @@
 //! From bytes to a call: `manifest` reads the sidecar, `engine` compiles, `cache` keeps what was
 //! compiled, `component` finds the roles, `capabilities` makes ready what the sidecar grants (`http` and
 //! `address`: which machines it may reach), `linker` and `guest` give a component that and nothing
-//! else, `keyvalue` is what it remembers, `instance` is one live copy of it with its limits, `plugin`
+//! else, `environment` its clocks and listeners, `keyvalue` is what it remembers, `instance` is one live copy of it with its limits, `plugin`
 //! calls it in batches and replaces it after a trap, `breaker` leaves alone who keeps failing,
 //! `folder` reads what lies in the folder, `registry` holds what is loaded, `watcher` says when to
 //! look again.
@@ -22,6 +22,7 @@ mod capabilities;
 mod component;
 mod contract;
 mod engine;
+mod environment;
 mod folder;
 mod guest;
 mod http;
@@ -41,6 +42,7 @@ pub use address::Destination;
 pub use cache::{Cache, CacheError};
 pub use call::{CallError, Delivery, Emission, Patch, ReactError, Verdict};
 pub use component::{LoadError, Roles, Step};
+pub use environment::{Environment, Said};
 pub use limits::limits;
 pub use linker::Provision;
 pub use manifest::{Capabilities, Manifest, OnError};

@@ -24,6 +24,7 @@ use super::{
     cache::Cache,
     component::{LoadError, Step, compile},
     engine::Engine,
+    environment::Environment,
     folder::{Candidate, Fingerprint, Found, Look, read, scan},
     guest::Guest,
     linker::linker,
@@ -105,6 +106,7 @@ pub struct Registry {
     folder: Option<PathBuf>,
     cache: Option<Arc<Cache>>,
     state: State,
+    environment: Environment,
     set: watch::Sender<Arc<PluginSet>>,
     known: Mutex<BTreeMap<String, Known>>,
     /// One rescan at a time.
@@ -152,11 +154,17 @@ impl Registry {
             folder,
             cache: cache.map(Arc::new),
             state,
+            environment: Environment::live(),
             set: watch::Sender::new(Arc::default()),
             known: Mutex::default(),
             scanning: tokio::sync::Mutex::default(),
             unreadable: AtomicBool::new(false),
         })
+    }
+
+    /// With other surroundings than a host's for what is loaded from now on.
+    pub fn with_environment(self, environment: Environment) -> Self {
+        Self { environment, ..self }
     }
 
     /// The folder, if there is one.
@@ -372,7 +380,8 @@ impl Registry {
             }
         };
         let hash = fingerprint.component;
-        Plugin::load(&self.linker, component, plugin_name, hash, manifest, &self.state)
+        let (environment, state) = (&self.environment, &self.state);
+        Plugin::load(&self.linker, component, plugin_name, hash, manifest, environment, state)
             .await
             .map_err(|(step, reason)| fault(step, reason))
     }

@@ -10,7 +10,7 @@ use crate::{
 
 /// The drafts of everything that `plugin` wants emitted in reaction to `entry`, or why none of it
 /// may be: a plugin's wish is granted whole or not at all.
-pub(super) fn drafts(
+pub(crate) fn drafts(
     plugin: &Plugin,
     entry: &LogEntry,
     emissions: Vec<Emission>,
@@ -23,10 +23,8 @@ pub(super) fn drafts(
         ));
     }
     let drafts = emissions.into_iter().enumerate().map(|(index, emission)| {
-        let mut draft = draft(entry, emission).map_err(|e| format!("action {index}: {e}"))?;
-        let data = draft.data.clone().unwrap_or_default();
-        let subject = Subject::of(&draft.event_type, &draft.project_id, &data);
-        if !plugin.manifest().capabilities.emit.iter().any(|pattern| pattern.matches(&subject)) {
+        let Wish { draft, subject, is_granted } = wish(plugin, entry, index, emission)?;
+        if !is_granted {
             plugin.count_denial();
             return Err(format!(
                 "action {index}: not granted: emit {subject} (add a pattern for it to \
@@ -34,10 +32,35 @@ pub(super) fn drafts(
                 plugin.name()
             ));
         }
-        draft.id = Some(EventId::of_reaction(entry.event.id, plugin.name(), index));
         Ok(draft)
     });
     drafts.collect()
+}
+
+/// What a plugin wants emitted.
+pub(crate) struct Wish {
+    /// With the id that it always has.
+    pub(crate) draft: Draft,
+    /// Where it would be published.
+    pub(crate) subject: Subject,
+    /// Whether the sidecar grants that.
+    pub(crate) is_granted: bool,
+}
+
+/// One of the things that `plugin` wants emitted in reaction to `entry`, or why it is no event.
+pub(crate) fn wish(
+    plugin: &Plugin,
+    entry: &LogEntry,
+    index: usize,
+    emission: Emission,
+) -> Result<Wish, String> {
+    let mut draft = draft(entry, emission).map_err(|e| format!("action {index}: {e}"))?;
+    draft.id = Some(EventId::of_reaction(entry.event.id, plugin.name(), index));
+    let data = draft.data.clone().unwrap_or_default();
+    let subject = Subject::of(&draft.event_type, &draft.project_id, &data);
+    let granted = &plugin.manifest().capabilities.emit;
+    let is_granted = granted.iter().any(|pattern| pattern.matches(&subject));
+    Ok(Wish { draft, subject, is_granted })
 }
 
 fn draft(entry: &LogEntry, emission: Emission) -> Result<Draft, EventError> {

@@ -10,7 +10,7 @@
 //!
 //! Knows `event`, `store`, `bus`, `plugin`, `pipeline`. May not know who listens to what it emits.
 
-mod emission;
+pub(crate) mod emission;
 mod positions;
 mod supervisor;
 mod worker;

@@ -4,9 +4,12 @@
 //! `subcommands!` below.
 
 // Declared here and not by the macro, where rustfmt would not find them.
+mod bench;
 mod check;
 mod list;
+mod recording;
 mod state;
+mod test;
 
 use std::process::ExitCode;
 
@@ -39,5 +42,7 @@ macro_rules! subcommands {
 subcommands! {
     List: list,
     Check: check,
+    Test: test,
+    Bench: bench,
     State: state,
 }
