@@ -1,17 +1,21 @@
-//! `ennio plugin`: what runs in the host, and what would.
+//! `ennio plugin`: what runs in the host, what would, and making some.
 //!
 //! One file a subcommand: its flags, and what it does. A new one is a module, and a line in
 //! `subcommands!` below.
 
-// Declared here and not by the macro, where rustfmt would not find them.
+// Not declared by the macro, where rustfmt would not find them.
+mod build;
 mod check;
+mod dev;
 mod list;
+mod new;
+mod project;
 
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
-/// Look at plugins: of a host, or before they get there.
+/// Look at plugins, and make some.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -38,4 +42,7 @@ macro_rules! subcommands {
 subcommands! {
     List: list,
     Check: check,
+    New: new,
+    Build: build,
+    Dev: dev,
 }
