@@ -12,10 +12,12 @@
 )]
 
 mod api;
+mod authors;
 mod bad_input;
 mod cli;
 mod durability;
 mod harness;
+mod languages;
 mod nats;
 #[allow(dead_code, reason = "the host's own tests use more of it")]
 #[path = "../../host/src/nats/testing.rs"]

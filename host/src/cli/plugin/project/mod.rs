@@ -68,6 +68,8 @@ pub(super) enum ProjectError {
         folder.display()
     )]
     Nothing { folder: PathBuf },
+    #[error("{}: there is no such folder", .0.display())]
+    NoFolder(PathBuf),
     #[error(
         "{} has both {one} and {other}, so its language is not clear (give each project a folder of \
          its own)",
@@ -117,6 +119,9 @@ impl Project {
     pub(super) fn open(folder: &Path) -> Result<Self, ProjectError> {
         // Tools are started in the folder, so its name must not depend on where we are.
         let folder = std::path::absolute(folder).map_err(ProjectError::file(folder))?;
+        if !folder.is_dir() {
+            return Err(ProjectError::NoFolder(folder));
+        }
         let mut found =
             Language::ALL.into_iter().filter(|language| folder.join(language.manifest()).is_file());
         let language = match (found.next(), found.next()) {
