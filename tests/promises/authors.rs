@@ -191,34 +191,34 @@ fn a_build_that_cannot_be_says_what_it_looked_for() {
 #[test]
 fn what_a_compiler_says_is_passed_on_and_a_component_that_no_host_would_load_is_none() {
     let desk = Desk::new();
-    desk.make("broken", "python", "filter");
-    fs::write(desk.folder("broken/logic.py"), "def read_config(:\n").unwrap();
+    desk.make("broken", "rust", "filter");
+    let source = desk.folder("broken/src/lib.rs");
+    let good = fs::read_to_string(&source).unwrap();
+    fs::write(&source, good.replace("Verdict::Keep", "Verdict::Kept")).unwrap();
     let (code, said) = desk.ennio(&["build", "broken"]);
     assert_eq!(code, 1);
-    assert!(said.contains("SyntaxError") && said.contains("componentize app"), "{said}");
+    assert!(said.contains("no variant, associated function, or constant named `Kept`"), "{said}");
+    assert!(said.contains("`cargo build --lib") && said.contains("failed with"), "{said}");
 
-    fs::copy(
-        workspace().join("host/templates/plugin/python/filter/logic.py"),
-        desk.folder("broken/logic.py"),
-    )
-    .unwrap();
+    fs::write(&source, good).unwrap();
     fs::write(desk.folder("broken/broken.toml"), "[config]\nprefx = \"debug:\"\n").unwrap();
     let out = desk.folder("broken.wasm");
     let (code, said) = desk.ennio(&["build", "broken", "--out", out.to_str().unwrap()]);
     assert_eq!(code, 1);
-    assert!(said.contains("would not be loaded") && said.contains("unknown key prefx"), "{said}");
+    assert!(said.contains("it was built, but would not be loaded"), "{said}");
+    assert!(said.contains("configure: ") && said.contains("prefx"), "{said}");
     assert!(!out.exists());
 }
 
 #[tokio::test]
 async fn every_change_is_tested_built_and_loaded_and_a_bad_one_leaves_what_runs() {
     let desk = Desk::new();
-    desk.make("edited", "python", "filter");
+    desk.make("edited", "rust", "filter");
     let plugins = Plugins::new();
     let setup = Setup::new().plugins(plugins.path());
     let host = setup.start();
-    let logic = desk.folder("edited/logic.py");
-    let first = fs::read_to_string(&logic).unwrap();
+    let source = desk.folder("edited/src/lib.rs");
+    let first = fs::read_to_string(&source).unwrap();
     let said = desk.folder("dev.log");
     let mut dev = desk.in_it(ennio());
     dev.args(["plugin", "dev", "edited", "--url", &host.url]).stdin(Stdio::null());
@@ -235,15 +235,12 @@ async fn every_change_is_tested_built_and_loaded_and_a_bad_one_leaves_what_runs(
     assert_eq!(host.publish(&tick).await.1["status"], "dropped");
 
     // A test of the project fails: nothing is built.
-    fs::write(&logic, first.replace("startswith", "endswith")).unwrap();
-    says("`python -m unittest` failed").await;
+    fs::write(&source, first.replace("starts_with", "ends_with")).unwrap();
+    says("`cargo test` failed").await;
     assert_eq!(host.plugin("edited").await.unwrap()["loads"], 1);
 
     // And works again, doing something else.
-    fs::write(&logic, first.replace("begins with", "starts with")).unwrap();
-    let tests = desk.folder("edited/test_logic.py");
-    let changed = fs::read_to_string(&tests).unwrap().replace("begins with", "starts with");
-    fs::write(&tests, changed).unwrap();
+    fs::write(&source, first.replace("begins with", "starts with")).unwrap();
     host.plugin_where("edited", "the second version", |plugin| plugin["loads"] == 2).await;
     let (_, receipt) = host.publish(&tick).await;
     let path = format!("/v1/events/{}", receipt["id"].as_str().unwrap());
