@@ -197,7 +197,7 @@ fn what_a_compiler_says_is_passed_on_and_a_component_that_no_host_would_load_is_
     fs::write(&source, good.replace("Verdict::Keep", "Verdict::Kept")).unwrap();
     let (code, said) = desk.ennio(&["build", "broken"]);
     assert_eq!(code, 1);
-    assert!(said.contains("no variant, associated function, or constant named `Kept`"), "{said}");
+    assert!(said.contains("named `Kept` found for enum `Verdict`"), "{said}");
     assert!(said.contains("`cargo build --lib") && said.contains("failed with"), "{said}");
 
     fs::write(&source, good).unwrap();
