@@ -1,7 +1,7 @@
 //! Plugins in JavaScript and Python: the examples do their work in the host, side by side, and a
 //! version in one language takes over from one in another while events come in.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, process::Command, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -32,6 +32,26 @@ async fn stored(host: &Host, event: &Value) -> Value {
     let (status, receipt) = host.publish(event).await;
     assert_eq!(status, 201, "{receipt}");
     host.get(&format!("/v1/events/{}", receipt["id"].as_str().unwrap())).await.1
+}
+
+#[test]
+fn the_examples_own_tests_pass() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/plugins");
+    let run = |command: &mut Command, folder: &Path| {
+        let output = command.current_dir(folder).output().unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(output.status.success(), "{said}");
+        said
+    };
+    let said = run(Command::new("node").arg("--test"), &examples.join("javascript"));
+    assert!(said.contains("pass 18"), "all of them: {said}");
+    for name in PYTHON {
+        // Compiled files would lie about in the source.
+        let mut tests = Command::new("python3");
+        tests.args(["-m", "unittest"]).env("PYTHONDONTWRITEBYTECODE", "1");
+        let said = run(&mut tests, &examples.join("python").join(name));
+        assert!(said.contains("OK") && !said.contains("Ran 0"), "{said}");
+    }
 }
 
 /// One host for all of it, since a component of 12 MB takes its time to compile.
