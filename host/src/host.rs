@@ -220,6 +220,12 @@ impl Host {
         self.plugins.rescan(true).await.0
     }
 
+    /// The folder of plugins, from the root on; `None` for a host without one.
+    pub fn plugins_folder(&self) -> Option<PathBuf> {
+        let folder = self.plugins.folder()?;
+        Some(std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned()))
+    }
+
     /// How far each reaction has come, by plugin.
     pub fn reactions(&self) -> BTreeMap<String, u64> {
         self.positions.all()

@@ -12,12 +12,14 @@
 )]
 
 mod api;
+mod authors;
 mod bad_input;
 mod capabilities;
 mod cli;
 mod durability;
 mod harness;
 mod hostile;
+mod languages;
 mod nats;
 #[allow(dead_code, reason = "the host's own tests use more of it")]
 #[path = "../../host/src/nats/testing.rs"]

@@ -36,6 +36,7 @@ pub(super) async fn status(
         "version": env!("CARGO_PKG_VERSION"),
         "head": host.bus().head(),
         "database": host.database(),
+        "plugins_folder": host.plugins_folder(),
         "nats": host.nats().map(|status| {
             let nats = status.snapshot();
             json!({

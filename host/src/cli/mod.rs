@@ -7,7 +7,7 @@
 //! `tally`.
 //!
 //! A client command knows the host's API and the types of `event`, nothing else of the host: it
-//! must work against a host on another machine. `plugin check`, `test` and `bench` ask nobody and use
+//! must work against a host on another machine. `plugin check`, `build`, `test` and `bench` ask nobody and use
 //! the plugin room and the trials themselves. What comes back is never trusted: nothing that a
 //! sender wrote reaches a terminal unescaped.
 //!

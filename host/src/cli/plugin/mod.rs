@@ -1,12 +1,16 @@
-//! `ennio plugin`: what runs in the host, and what would.
+//! `ennio plugin`: what runs in the host, what would, and making some.
 //!
 //! One file a subcommand: its flags, and what it does. A new one is a module, and a line in
 //! `subcommands!` below.
 
 // Declared here and not by the macro, where rustfmt would not find them.
 mod bench;
+mod build;
 mod check;
+mod dev;
 mod list;
+mod new;
+mod project;
 mod recording;
 mod state;
 mod test;
@@ -15,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-/// Look at plugins: of a host, or before they get there.
+/// Look at plugins, and make some.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -42,7 +46,10 @@ macro_rules! subcommands {
 subcommands! {
     List: list,
     Check: check,
+    State: state,
+    New: new,
+    Build: build,
     Test: test,
     Bench: bench,
-    State: state,
+    Dev: dev,
 }
