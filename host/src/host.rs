@@ -8,20 +8,28 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
 use thiserror::Error;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tracing::warn;
 
 use crate::{
     bus::{Announcer, Bus},
+    control::{Command, CommandName, Control as _, ControlError, Origin},
     event::{Draft, LogEntry},
     metrics::Metrics,
-    nats::{NatsOptions, NatsStatus, Publisher},
+    nats::{CommandListener, NatsOptions, NatsStatus, Publisher},
     pipeline::{self, Pipeline, PublishError, Receipt},
-    plugin::{Cache, CacheError, PluginStatus, Registry, RegistryError, Watcher, WatcherError},
+    plugin::{
+        Cache, CacheError, Disabled, PluginStatus, Registry, RegistryError, TrustedKeys, Watcher,
+        WatcherError,
+    },
     reaction::{Positions, Reactions},
-    store::{Observer, OpenError, Reader, Store},
+    store::{Observer, OpenError, Reader, Store, StoreError},
 };
+use operator::Operator;
+
+mod operator;
 
 /// Why a host does not start.
 #[derive(Debug, Error)]
@@ -29,6 +37,9 @@ pub enum StartError {
     /// The database.
     #[error("cannot open the database: {0}")]
     Store(#[from] OpenError),
+    /// Which plugins are disabled.
+    #[error("cannot read which plugins are disabled: {0}")]
+    Disabled(#[from] StoreError),
     /// The plugins.
     #[error(transparent)]
     Plugins(#[from] RegistryError),
@@ -46,16 +57,17 @@ pub struct Builder {
     database: PathBuf,
     plugins: Option<PathBuf>,
     cache: Option<PathBuf>,
+    trusted: TrustedKeys,
     nats: Option<NatsOptions>,
+    nats_commands: Vec<CommandName>,
 }
 
 /// A running host.
 pub struct Host {
     store: Arc<Store>,
     bus: Bus,
-    plugins: Arc<Registry>,
     pipeline: Pipeline,
-    positions: Positions,
+    operator: Arc<Operator>,
     nats: Option<NatsStatus>,
     metrics: Metrics,
     /// Gone once the host is shut down.
@@ -64,6 +76,7 @@ pub struct Host {
 
 /// What has to be stopped, in the order of the flow.
 struct Running {
+    commands: Option<CommandListener>,
     watcher: Option<Watcher>,
     reactions: Reactions,
     sequencer: pipeline::Running,
@@ -85,6 +98,19 @@ impl Builder {
     /// `-plugins` behind it, in the same folder.
     pub fn plugin_cache(mut self, folder: impl Into<PathBuf>) -> Self {
         self.cache = Some(folder.into());
+        self
+    }
+
+    /// Loads only plugins that one of these keys has signed. Without a key, any.
+    pub fn trusted_keys(mut self, keys: TrustedKeys) -> Self {
+        self.trusted = keys;
+        self
+    }
+
+    /// The commands that are carried out when they come over NATS; `status` alone unless said
+    /// otherwise. With none, the host does not listen for commands there.
+    pub fn nats_commands(mut self, allowed: impl Into<Vec<CommandName>>) -> Self {
+        self.nats_commands = allowed.into();
         self
     }
 
@@ -110,7 +136,7 @@ impl Builder {
             Some(_) => Some(Cache::open(&cache)?),
             None => None,
         };
-        let plugins = Arc::new(Registry::new(self.plugins, cache)?);
+        let plugins = Arc::new(Registry::new(self.plugins, cache)?.trusting(self.trusted));
         let metrics = Metrics::default();
         let announcer = Announcer::new();
         let feed = announcer.feed();
@@ -118,26 +144,55 @@ impl Builder {
         let store = Arc::new(Store::open(&self.database, observer)?);
         let bus = feed.bus(store.reader().clone(), store.head_at_open());
         metrics.head.set(store.head_at_open() as i64);
+        for (name, since, by) in store.reader().disabled_plugins().await? {
+            plugins.disable(&name, Disabled { since, by });
+        }
         plugins.rescan(true).await;
         let watcher = Watcher::start(Arc::clone(&plugins))?;
         let (pipeline, sequencer) =
             Pipeline::start(Arc::clone(&store), Arc::clone(&plugins), metrics.clone());
-        let reactions =
-            Reactions::start(&plugins, bus.clone(), Arc::clone(&store), pipeline.clone()).await;
-        let positions = reactions.positions();
         let publisher =
-            self.nats.map(|nats| Publisher::spawn(nats, Arc::clone(&store), bus.clone()));
+            self.nats.clone().map(|nats| Publisher::spawn(nats, Arc::clone(&store), bus.clone()));
         let nats = publisher.as_ref().map(Publisher::status);
-        let running = Running { watcher, reactions, sequencer, nats: publisher };
+        let operator = Arc::new(Operator {
+            plugins: Arc::clone(&plugins),
+            store: Arc::clone(&store),
+            bus: bus.clone(),
+            positions: Positions::default(),
+            nats: nats.clone(),
+            stop: watch::Sender::new(None),
+        });
+        let reactions = Reactions::start(
+            &plugins,
+            bus.clone(),
+            Arc::clone(&store),
+            pipeline.clone(),
+            Arc::clone(&operator) as _,
+            operator.positions.clone(),
+        )
+        .await;
+        let allowed = self.nats_commands;
+        let commands = self
+            .nats
+            .filter(|_| !allowed.is_empty())
+            .map(|nats| CommandListener::spawn(nats, allowed, Arc::clone(&operator) as _));
+        let running = Running { commands, watcher, reactions, sequencer, nats: publisher };
         let running = Mutex::new(Some(running));
-        Ok(Host { store, bus, plugins, pipeline, positions, nats, metrics, running })
+        Ok(Host { store, bus, pipeline, operator, nats, metrics, running })
     }
 }
 
 impl Host {
     /// A host over the database file `database`, which is made when it does not exist.
     pub fn builder(database: impl Into<PathBuf>) -> Builder {
-        Builder { database: database.into(), plugins: None, cache: None, nats: None }
+        Builder {
+            database: database.into(),
+            plugins: None,
+            cache: None,
+            trusted: TrustedKeys::default(),
+            nats: None,
+            nats_commands: vec![CommandName::Status],
+        }
     }
 
     /// Publishes one event. The receipt says that it is committed to disk.
@@ -173,19 +228,42 @@ impl Host {
         &self.store
     }
 
-    /// Every plugin that runs or failed to, by name.
+    /// Every plugin that runs, failed to or is disabled, by name.
     pub fn plugins(&self) -> Vec<PluginStatus> {
-        let positions = self.positions.all();
-        let mut plugins = self.plugins.status();
-        for plugin in &mut plugins {
-            plugin.cursor = positions.get(&plugin.name).copied();
+        self.operator.plugins()
+    }
+
+    /// How far everything has come, as JSON.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the log cannot be read.
+    pub async fn status(&self) -> Result<Value, StoreError> {
+        self.operator.status().await
+    }
+
+    /// Carries out a command, and says so in the log. See [`Control::execute`] for the answer.
+    ///
+    /// [`Control::execute`]: crate::control::Control::execute
+    ///
+    /// # Errors
+    /// [`ControlError`] with the reason and the way out.
+    pub async fn execute(&self, origin: Origin, command: Command) -> Result<Value, ControlError> {
+        self.operator.execute(origin, command).await
+    }
+
+    /// Returns who asked for it once the command `shutdown` was given. Whoever runs the host calls
+    /// [`Host::shutdown`] then.
+    pub async fn asked_to_stop(&self) -> Origin {
+        let mut stop = self.operator.stop.subscribe();
+        match stop.wait_for(Option::is_some).await.ok().and_then(|origin| origin.clone()) {
+            Some(origin) => origin,
+            None => std::future::pending().await,
         }
-        plugins
     }
 
     /// How far each reaction has come, by plugin.
     pub fn reactions(&self) -> BTreeMap<String, u64> {
-        self.positions.all()
+        self.operator.positions.all()
     }
 
     /// How the NATS publisher is doing; `None` for a host without one.
@@ -211,6 +289,9 @@ impl Host {
     /// saved, and the WAL is moved into the main file. A second call does nothing.
     pub async fn shutdown(&self) {
         let Some(running) = self.running.lock().await.take() else { return };
+        if let Some(commands) = running.commands {
+            commands.stop().await;
+        }
         if let Some(watcher) = running.watcher {
             watcher.stop().await;
         }

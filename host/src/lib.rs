@@ -17,7 +17,8 @@
 //! - [`api`]: REST, SSE, metrics.
 //! - [`cli`]: the command line.
 //!
-//! Leaves that several use: [`config`], [`metrics`], [`strict_toml`].
+//! Leaves that several use: [`config`], [`control`] (the names of commands), [`metrics`],
+//! [`strict_toml`].
 
 #![cfg_attr(test, allow(missing_docs))]
 
@@ -42,5 +43,6 @@ pub mod api;
 pub mod cli;
 
 pub mod config;
+pub mod control;
 pub mod metrics;
 pub mod strict_toml;

@@ -5,6 +5,7 @@
 //!
 //! Knows all rooms but the CLI. May not hold state of its own: what it tells, the host knows.
 
+mod control;
 mod events;
 mod guard;
 mod observe;
@@ -50,6 +51,7 @@ fn router(host: Arc<Host>, guard: Guard, closing: watch::Receiver<bool>) -> Rout
         .route("/v1/events/stream", get(stream::stream))
         .route("/v1/events/{id}", get(events::one))
         .route("/v1/plugins", get(observe::plugins))
+        .route("/v1/plugins/{name}/{command}", post(control::plugin))
         .route("/v1/status", get(observe::status))
         .route("/healthz", get(observe::healthz))
         .route("/readyz", get(observe::readyz))

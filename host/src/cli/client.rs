@@ -161,6 +161,14 @@ impl Client {
         serde_json::from_slice(&body).map_err(|error| self.strange(status, error.to_string()))
     }
 
+    /// Asks for something to be done.
+    pub(super) async fn post<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, ClientError> {
+        let response = self.send(self.request(Method::POST, path)).await?;
+        let status = response.status();
+        let body = self.body(response).await?;
+        serde_json::from_slice(&body).map_err(|error| self.strange(status, error.to_string()))
+    }
+
     /// Sends lines of JSON, one event each. The answer has a receipt or a problem for each, in
     /// their order.
     pub(super) async fn publish(&self, lines: &[&str]) -> Result<Vec<Box<RawValue>>, ClientError> {

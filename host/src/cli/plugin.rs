@@ -3,6 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Subcommand;
+use serde_json::value::RawValue;
 
 use super::{
     answers::{Plugin, Plugins},
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{
     event::SubjectPattern,
-    plugin::{OnError, Provision, Registry},
+    plugin::{KeySource, OnError, Provision, Registry, TrustedKeys},
 };
 
 /// Look at plugins: of a host, or before they get there.
@@ -26,6 +27,37 @@ pub(super) struct Args {
 enum Command {
     List(List),
     Check(Check),
+    /// Load what is in the plugin folder, whether it was tried before or not
+    ///
+    /// The running version stays when that cannot run, and the reason is printed.
+    Reload(Order),
+    /// Go back to the version that ran before
+    ///
+    /// One version back is kept, and only while the host runs. What is in the plugin folder is left
+    /// alone until it changes, or is reloaded; a restart of the host loads it.
+    Rollback(Order),
+    /// Let a disabled plugin take part again, with what is in the plugin folder now
+    ///
+    /// A reaction continues where it was when it was disabled.
+    Enable(Order),
+    /// Take a plugin out of the flow
+    ///
+    /// Events pass as if it were not there, and a reaction waits at its place in the log. It stays so
+    /// over restarts of the host and new versions of the plugin.
+    Disable(Order),
+}
+
+/// One plugin of a host.
+#[derive(Debug, clap::Args)]
+struct Order {
+    /// The plugin's name, the stem of its file
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Print the plugin as the host's JSON, on one line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 /// Say whether a component would be loaded, what it is, and what it imports and is granted.
@@ -38,6 +70,9 @@ struct Check {
     /// The component, `NAME.wasm`; `NAME.toml` beside it is its sidecar
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// Ask for a signature, as a host with this key does: a public key of minisign, or its file
+    #[arg(long, value_name = "KEY")]
+    trusted_key: Vec<KeySource>,
 }
 
 /// List the plugins: what they are, and what they have done since they were loaded.
@@ -62,15 +97,68 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::List(args) => list(args).await,
         Command::Check(args) => check(&args).await,
+        Command::Reload(order) => give(&order, "reload").await,
+        Command::Rollback(order) => give(&order, "rollback").await,
+        Command::Enable(order) => give(&order, "enable").await,
+        Command::Disable(order) => give(&order, "disable").await,
     }
 }
 
+async fn give(order: &Order, command: &str) -> anyhow::Result<ExitCode> {
+    let client = Client::new(&order.connection)?;
+    // `null` for a plugin whose file is gone.
+    let answer: Option<Box<RawValue>> = client.post(&["plugins", &order.name, command]).await?;
+    let mut output = Output::stdout();
+    match answer {
+        None => output.line(&format!("{}: not in the plugin folder", plain(&order.name)))?,
+        Some(json) if order.json => output.line(&json_line(json.get()))?,
+        Some(json) => output.line(&plain(&summary(&serde_json::from_str(json.get())?)))?,
+    }
+    output.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What became of a plugin, on one line.
+fn summary(plugin: &Plugin) -> String {
+    let hash = plugin.hash.as_deref().unwrap_or("-");
+    let came_by = plugin.came_by.as_deref().unwrap_or("not loaded").replace('_', " ");
+    let version = plugin.version.as_deref().unwrap_or("-");
+    let mut parts = vec![
+        format!("{}: {}", plugin.name, plugin.state),
+        format!("version {version} ({})", hash.get(..12).unwrap_or(hash)),
+        came_by,
+    ];
+    parts.extend(notes(plugin));
+    parts.join(", ")
+}
+
+/// What is special about a plugin at the moment.
+fn notes(plugin: &Plugin) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(disabled) = &plugin.disabled {
+        notes.push(format!("disabled by {} since {}", disabled.by, disabled.since));
+    }
+    if let Some(left) = &plugin.probation {
+        let (events, seconds) = (left.events, left.seconds);
+        notes.push(format!("on probation for {events} more events or {seconds:.0} s"));
+    }
+    if let Some(previous) = &plugin.previous {
+        notes.push(format!("version {} before is kept", previous.version));
+    }
+    notes
+}
+
 async fn check(args: &Check) -> anyhow::Result<ExitCode> {
-    let plugin = Registry::new(None, None)?.examine(&args.file).await?;
+    let trusted = TrustedKeys::read(&args.trusted_key)?;
+    let plugin = Registry::new(None, None)?.trusting(trusted).examine(&args.file).await?;
     let manifest = plugin.manifest();
     let patterns = |patterns: &[SubjectPattern]| match patterns {
         [] => "nothing".to_owned(),
         patterns => patterns.iter().map(SubjectPattern::as_str).collect::<Vec<_>>().join(" "),
+    };
+    let commands = match manifest.capabilities.commands.as_slice() {
+        [] => "nothing".to_owned(),
+        names => names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" "),
     };
     let on_error = match manifest.on_error {
         OnError::Pass => "pass",
@@ -83,6 +171,7 @@ async fn check(args: &Check) -> anyhow::Result<ExitCode> {
         ("sha256", plugin.hash().to_string()),
         ("sees", format!("{} from {}", patterns(plugin.subscribe()), plugin.min_priority())),
         ("may emit", patterns(&manifest.capabilities.emit)),
+        ("commands", commands),
         ("memory", format!("at most {} MiB", manifest.limits.memory_mib.get())),
     ];
     let roles = plugin.roles();
@@ -146,7 +235,7 @@ fn table(plugins: &[Plugin], colours: Colours) -> Table {
     for plugin in plugins {
         let hash = plugin.hash.as_deref().unwrap_or("-");
         let state = match &*plugin.state {
-            "running" => Cell::new(&plugin.state),
+            "running" | "disabled" => Cell::new(&plugin.state),
             _ => Cell::styled(&plugin.state, colours.bad()),
         };
         let mean = match plugin.events {
@@ -165,6 +254,9 @@ fn table(plugins: &[Plugin], colours: Colours) -> Table {
             Cell::new(plugin.failures),
             Cell::new(mean),
         ]);
+        if !notes(plugin).is_empty() {
+            table.under(Cell::styled(notes(plugin).join(", "), colours.faint()));
+        }
         let faults = [("not loaded", &plugin.load_error), ("last failure", &plugin.last_error)];
         for (what, fault) in faults {
             if let Some(fault) = fault {

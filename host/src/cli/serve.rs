@@ -19,6 +19,7 @@ use crate::{
     config::{Config, LogConfig, LogFormat},
     host::Host,
     nats::{NatsOptions, NatsUrl},
+    plugin::TrustedKeys,
 };
 
 /// Run a host
@@ -67,6 +68,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(cache) = &config.plugins.cache {
         builder = builder.plugin_cache(cache);
     }
+    builder = builder.trusted_keys(TrustedKeys::read(&config.plugins.trusted_keys)?);
+    builder = builder.nats_commands(config.nats.commands.clone());
     if let Some(url) = config.nats.url.clone() {
         let prefix = config.nats.prefix.clone().unwrap_or_default();
         builder = builder.nats(NatsOptions { url, prefix });
@@ -184,6 +187,7 @@ impl Signals {
 async fn wait_for_the_end(host: &Host, mut signals: Signals) -> (String, ExitCode) {
     let reason = tokio::select! {
         reason = signals.next() => reason.to_owned(),
+        origin = host.asked_to_stop() => format!("asked to by {origin}"),
         reason = host.failed() => {
             error!("{reason}");
             return (reason, ExitCode::FAILURE);

@@ -31,7 +31,7 @@ pub(super) async fn enrich(plugins: &PluginSet, items: &mut [Item]) {
                         }
                         item.changes.push(Change {
                             plugin: plugin.name().clone(),
-                            version: std::sync::Arc::clone(plugin.hash()),
+                            version: patch.version,
                             patch: record,
                         });
                         changed += 1;
@@ -110,6 +110,7 @@ mod tests {
             priority: Some(EventPriority::Urgent),
             message: None,
             data: Some(r#"{"b":null,"c":3}"#.into()),
+            version: "abc".into(),
         };
         let (patched, record) = apply(&event(), &patch).unwrap().unwrap();
         assert_eq!(patched.priority, EventPriority::Urgent);

@@ -4,12 +4,15 @@
 //! From bytes to a call: `manifest` reads the sidecar, `engine` compiles, `cache` keeps what was
 //! compiled, `component` finds the roles, `linker` and `guest` give a component what it was granted and
 //! nothing else, `instance` is one live copy of it with its limits, `plugin` calls it in batches
-//! and replaces it after a trap, `breaker` leaves alone who keeps failing, `registry` holds what is loaded, `watcher` follows the folder.
+//! and replaces it after a trap, `breaker` leaves alone who keeps failing. `folder` reads what lies
+//! in the plugin folder, `trust` asks who signed it, `registry` loads what is new there, `versions`
+//! knows what runs, what ran before and what is disabled, `probation` watches over a version that
+//! took over, `watcher` follows the folder.
 //!
 //! Nothing that a guest does reaches beyond here: a trap, a missed deadline, nonsense or a flood
 //! is a [`CallError`] about one event, and what happens to that event is the sidecar's `on_error`.
 //!
-//! Knows `event`. May not know the pipeline, the store or the API.
+//! Knows `event`, and the names of commands. May not know the pipeline, the store or the API.
 
 mod breaker;
 mod cache;
@@ -17,6 +20,7 @@ mod call;
 mod component;
 mod contract;
 mod engine;
+mod folder;
 mod guest;
 mod instance;
 mod linker;
@@ -24,16 +28,22 @@ mod logging;
 mod manifest;
 #[expect(clippy::module_inception, reason = "the thing of the domain is called a plugin")]
 mod plugin;
+mod probation;
 mod registry;
 mod status;
+mod trust;
+mod versions;
 mod watcher;
 
 pub use cache::{Cache, CacheError};
-pub use call::{CallError, Delivery, Emission, Patch, ReactError, Verdict};
+pub use call::{Action, CallError, CommandWish, Delivery, Emission, Patch, ReactError, Verdict};
 pub use component::{LoadError, Roles, Step};
 pub use linker::Provision;
 pub use manifest::{Manifest, OnError};
 pub use plugin::Plugin;
-pub use registry::{Change, PluginSet, Registry, RegistryError};
-pub use status::{PluginState, PluginStatus, Stats};
+pub use probation::Remaining;
+pub use registry::{Change, Registry, RegistryError, ReloadError};
+pub use status::{CameBy, PluginState, PluginStatus, Stats, VersionStatus};
+pub use trust::{KeyError, KeySource, TrustedKeys};
+pub use versions::{Disabled, PluginSet, RollBackError};
 pub use watcher::{Watcher, WatcherError};

@@ -1,7 +1,7 @@
 //! One loaded version of a plugin, and how it is called: in batches, with a fresh instance after
 //! every failure, so that only the event at fault suffers.
 
-use std::{sync::Arc, time::Instant};
+use std::{pin::Pin, sync::Arc, time::Instant};
 
 use tokio::sync::Mutex;
 use tracing::{info, warn};
@@ -9,12 +9,13 @@ use wasmtime::component::{Component, InstancePre, Linker};
 
 use super::{
     breaker::{Breaker, Leave, Turn},
-    call::{BATCH, BATCH_BYTES, CallError, Delivery, Emission, Patch, ReactError, Verdict},
+    call::{Action, BATCH, BATCH_BYTES, CallError, Delivery, Patch, ReactError, Verdict},
     component::{Exports, Roles, Step, exports, roles},
     guest::Guest,
     instance::{Description, Instance},
     linker::{Provision, provision},
     manifest::Manifest,
+    probation::{Probation, Remaining},
     status::Stats,
 };
 use crate::event::{Event, EventPriority, PluginName, Subject, SubjectPattern};
@@ -36,6 +37,8 @@ pub struct Plugin {
     /// For `react`, apart, so that no event waits for a reaction.
     reaction: Mutex<Slot>,
     stats: Stats,
+    /// Set for a version that took over from another.
+    probation: Option<Probation>,
 }
 
 /// One caller's instance, and whether it is worth calling.
@@ -88,6 +91,7 @@ impl Plugin {
             pipeline: Slot::new(Some(instance)),
             reaction: Slot::new(None),
             stats: Stats::default(),
+            probation: None,
         })
     }
 
@@ -147,6 +151,33 @@ impl Plugin {
         &self.component
     }
 
+    /// Before it runs.
+    pub(super) fn begin_probation(&mut self, probation: Probation) {
+        self.probation = Some(probation);
+    }
+
+    /// What is left of its probation; `None` when it is on none.
+    pub fn probation(&self) -> Option<Remaining> {
+        let probation = self.probation.as_ref()?;
+        self.on_probation().and_then(|_| probation.remaining(self.stats.events()))
+    }
+
+    /// The version before, while this one is on probation.
+    pub(super) fn on_probation(&self) -> Option<Arc<Plugin>> {
+        self.probation.as_ref()?.before(self.stats.events())
+    }
+
+    /// Gives up its instances and what its breakers remember, unless a call is under way: for a
+    /// version that no longer runs, or runs again.
+    pub(super) fn rest(&self) {
+        for slot in [&self.pipeline, &self.reaction] {
+            if let Ok(mut slot) = slot.try_lock() {
+                *slot = Slot { instance: None, breaker: Breaker::new() };
+            }
+        }
+        self.stats.set_quarantined(false);
+    }
+
     /// Whether it is to be called with this event. The cheapest call is the one not made.
     pub fn wants(&self, event: &Event, subject: &Subject) -> bool {
         event.priority >= self.min_priority && self.subscribe.iter().any(|p| p.matches(subject))
@@ -197,6 +228,7 @@ impl Plugin {
             };
             let (batch, later) = rest.split_at(size);
             rest = later;
+            let before = self.on_probation();
             match self.call(&mut slot, batch, role).await {
                 Ok(batch) => {
                     for answer in batch {
@@ -204,16 +236,71 @@ impl Plugin {
                         answers.push(answer);
                     }
                 }
-                // One of them is at fault: each on its own tells which.
-                Err(_) => {
+                Err(error) => {
+                    if let Some(before) = self.give_way(before.as_ref(), &error) {
+                        let left = events.get(answers.len()..).unwrap_or_default();
+                        answers.extend(before.stand_in(left, role).await);
+                        return answers;
+                    }
+                    // One of them is at fault: each on its own tells which.
                     for event in batch {
                         let answer = self.alone(&mut slot, event, role).await;
+                        let error = answer.as_ref().err();
+                        if let Some(before) = error.and_then(|e| self.give_way(before.as_ref(), e))
+                        {
+                            let left = events.get(answers.len()..).unwrap_or_default();
+                            answers.extend(before.stand_in(left, role).await);
+                            return answers;
+                        }
                         answers.push(answer);
                     }
                 }
             }
         }
         answers
+    }
+
+    /// Leaves the field to the version before, where `error` ends a probation.
+    fn give_way<'a>(
+        &self,
+        before: Option<&'a Arc<Plugin>>,
+        error: &CallError,
+    ) -> Option<&'a Arc<Plugin>> {
+        let before = before.filter(|_| error.is_breakdown())?;
+        let probation = self.probation.as_ref()?;
+        self.stats.failed(error);
+        probation.fail(self, error).then_some(before)
+    }
+
+    /// Answers for a newer version that has just failed on its probation, so that not one event
+    /// suffers from it. What this version does not subscribe to passes.
+    fn stand_in<'a>(
+        &'a self,
+        events: &'a [&'a Event],
+        role: Role,
+    ) -> Pin<Box<dyn Future<Output = Vec<Result<Answer, CallError>>> + Send + 'a>> {
+        Box::pin(async move {
+            let has_role = match role {
+                Role::Filter => self.roles.filter,
+                Role::Enricher => self.roles.enricher,
+            };
+            let wanted: Vec<bool> = events
+                .iter()
+                .map(|event| has_role && self.wants(event, &event.subject()))
+                .collect();
+            let own: Vec<&Event> = events
+                .iter()
+                .zip(&wanted)
+                .filter_map(|(event, own)| own.then_some(*event))
+                .collect();
+            let mut answers = self.in_batches(&own, role).await.into_iter();
+            let nothing = || match role {
+                Role::Filter => Ok(Answer::Verdict(Verdict::Keep)),
+                Role::Enricher => Ok(Answer::Patch(None)),
+            };
+            let answer = |own: bool| own.then(|| answers.next()).flatten().unwrap_or_else(nothing);
+            wanted.into_iter().map(answer).collect()
+        })
     }
 
     /// One event in a call of its own, unless the breaker has opened meanwhile.
@@ -252,13 +339,17 @@ impl Plugin {
             Role::Enricher => instance
                 .enrich(events, deadline)
                 .await
-                .map(|patches| patches.into_iter().map(|p| p.map(Answer::Patch)).collect()),
+                .map(|patches| patches.into_iter().map(|p| p.map(|p| self.sign(p))).collect()),
         };
         self.stats.called(events.len(), begun.elapsed(), instance.memory());
         if result.is_ok() {
             slot.instance = Some(instance);
         }
         result
+    }
+
+    fn sign(&self, patch: Option<Patch>) -> Answer {
+        Answer::Patch(patch.map(|patch| Patch { version: Arc::clone(&self.hash), ..patch }))
     }
 
     /// Tells the breaker, the figures and the log how one event went.
@@ -286,12 +377,18 @@ impl Plugin {
     ///
     /// # Errors
     /// [`ReactError`] when it wants nothing done yet, or ever.
-    pub async fn react(&self, delivery: Delivery<'_>) -> Result<Vec<Emission>, ReactError> {
+    pub async fn react(&self, delivery: Delivery<'_>) -> Result<Vec<Action>, ReactError> {
         let mut slot = self.reaction.lock().await;
+        let before = self.on_probation();
         if let Leave::Wait(until) = slot.breaker.leave(Instant::now()) {
             return Err(ReactError::Quarantined(until));
         }
         let answer = self.react_in(&mut slot, delivery).await;
+        if let Err(e) = &answer
+            && self.give_way(before.as_ref(), e).is_some()
+        {
+            return Err(ReactError::RolledBack(e.to_string()));
+        }
         let error = match &answer {
             Ok(Ok(_)) => None,
             Ok(Err(refusal)) => Some(CallError::Failed(refusal.to_string())),
@@ -305,7 +402,7 @@ impl Plugin {
         &self,
         slot: &mut Slot,
         delivery: Delivery<'_>,
-    ) -> Result<Result<Vec<Emission>, ReactError>, CallError> {
+    ) -> Result<Result<Vec<Action>, ReactError>, CallError> {
         let mut instance = match slot.instance.take() {
             Some(instance) => instance,
             None => self.fresh().await?,

@@ -6,14 +6,12 @@
 //! running one in place, and why it failed stays visible until the file changes.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    sync::Arc,
 };
 
-use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -21,29 +19,18 @@ use wasmtime::component::{Component, Linker};
 
 use super::{
     cache::Cache,
-    component::{LoadError, MAX_BYTES, Step, compile},
+    component::{LoadError, Step, compile},
     engine::Engine,
+    folder::{Candidate, Found, Look, read, scan},
     guest::Guest,
     linker::linker,
     manifest::Manifest,
     plugin::Plugin,
-    status::{PluginState, PluginStatus},
+    status::PluginStatus,
+    trust::TrustedKeys,
+    versions::{Disabled, Plan, PluginSet, RollBackError, Versions},
 };
 use crate::{event::PluginName, strict_toml};
-
-/// A file that changed within this time is still being written.
-const SETTLE: Duration = Duration::from_millis(200);
-
-/// What runs, at one moment.
-#[derive(Default)]
-pub struct PluginSet {
-    /// By (order, name).
-    pub filters: Vec<Arc<Plugin>>,
-    /// By (order, name).
-    pub enrichers: Vec<Arc<Plugin>>,
-    /// By name.
-    pub reactions: Vec<Arc<Plugin>>,
-}
 
 /// Why the registry cannot work.
 #[derive(Debug, Error)]
@@ -74,48 +61,30 @@ pub enum Change {
     Failed(LoadError),
 }
 
+/// Why a plugin was not loaded again.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ReloadError {
+    /// Nothing of that name is there.
+    #[error("there is no plugin {0}")]
+    Unknown(PluginName),
+    /// An operator has disabled it.
+    #[error("plugin {0} is disabled (enable it first, which loads what is in the folder)")]
+    Disabled(PluginName),
+    /// What is in the folder cannot run; the version that ran still does.
+    #[error(transparent)]
+    NotLoaded(#[from] LoadError),
+}
+
 /// The loaded plugins.
 pub struct Registry {
     engine: Engine,
     linker: Linker<Guest>,
     folder: Option<PathBuf>,
     cache: Option<Arc<Cache>>,
-    set: watch::Sender<Arc<PluginSet>>,
-    known: Mutex<BTreeMap<String, Known>>,
+    trusted: TrustedKeys,
+    versions: Arc<Versions>,
     /// One rescan at a time.
     scanning: tokio::sync::Mutex<()>,
-}
-
-/// What is known of one file.
-#[derive(Default)]
-struct Known {
-    running: Option<Arc<Plugin>>,
-    /// Of the files that were last tried, whether they run or not.
-    tried: Option<Fingerprint>,
-    error: Option<LoadError>,
-    loads: u64,
-    missing: bool,
-}
-
-#[derive(Clone, PartialEq, Eq)]
-struct Fingerprint {
-    component: Arc<str>,
-    sidecar: Option<Arc<str>>,
-}
-
-/// What lies in the folder under one name.
-struct Candidate {
-    file: PathBuf,
-    bytes: Vec<u8>,
-    sidecar: Option<String>,
-    fingerprint: Fingerprint,
-}
-
-enum Found {
-    Candidate(Candidate),
-    Unreadable(LoadError),
-    /// Still being written.
-    Unsettled,
 }
 
 impl Registry {
@@ -137,10 +106,16 @@ impl Registry {
             linker,
             folder,
             cache: cache.map(Arc::new),
-            set: watch::Sender::new(Arc::default()),
-            known: Mutex::default(),
+            trusted: TrustedKeys::default(),
+            versions: Versions::new(),
             scanning: tokio::sync::Mutex::default(),
         })
+    }
+
+    /// Loads from now on only what one of these keys has signed. Without a key, anything.
+    pub fn trusting(mut self, trusted: TrustedKeys) -> Self {
+        self.trusted = trusted;
+        self
     }
 
     /// The folder, if there is one.
@@ -150,12 +125,12 @@ impl Registry {
 
     /// What runs now. Hold it for one batch, not longer: it keeps old versions alive.
     pub fn snapshot(&self) -> Arc<PluginSet> {
-        Arc::clone(&self.set.borrow())
+        self.versions.snapshot()
     }
 
     /// What runs, with a notice of each change.
     pub fn follow(&self) -> watch::Receiver<Arc<PluginSet>> {
-        self.set.subscribe()
+        self.versions.follow()
     }
 
     /// Brings what runs in line with the folder. `settled` says that nobody is writing at the
@@ -166,7 +141,8 @@ impl Registry {
     pub async fn rescan(&self, settled: bool) -> (Vec<Change>, bool) {
         let _one_at_a_time = self.scanning.lock().await;
         let Some(folder) = self.folder.clone() else { return (Vec::new(), false) };
-        let found = match tokio::task::spawn_blocking(move || scan(&folder, settled)).await {
+        let look = self.look(settled);
+        let found = match tokio::task::spawn_blocking(move || scan(&folder, look)).await {
             Ok(Ok(found)) => found,
             Ok(Err(e)) => {
                 warn!("the plugin folder cannot be read, what runs stays: {e}");
@@ -183,25 +159,69 @@ impl Registry {
         for (name, found) in found {
             match found {
                 Found::Unsettled => again = true,
-                Found::Unreadable(error) => changes.extend(self.refuse(&name, None, error)),
+                Found::Unreadable(error) => {
+                    changes.extend(self.versions.refuse(&name, None, error))
+                }
                 Found::Candidate(candidate) => {
-                    changes.extend(self.try_candidate(&name, candidate).await)
+                    changes.extend(self.try_candidate(&name, candidate, false).await)
                 }
             }
         }
-        again |= self.unload_missing(&present, &mut changes);
-        if !changes.is_empty() {
-            self.publish();
-        }
-        for change in &changes {
-            report(change);
-        }
+        again |= self.versions.unload_missing(&present, &mut changes);
+        changes.iter().for_each(report);
         (changes, again)
     }
 
-    /// Every plugin that runs or failed to, by name. `cursor` is left for who knows it.
+    /// Loads what is in the folder under this name, whether it was tried before or not.
+    ///
+    /// # Errors
+    /// [`ReloadError`]; whatever ran before still does.
+    pub async fn reload(&self, name: &PluginName) -> Result<(), ReloadError> {
+        let _one_at_a_time = self.scanning.lock().await;
+        if self.versions.is_disabled(name) {
+            return Err(ReloadError::Disabled(name.clone()));
+        }
+        self.load_now(name, true).await
+    }
+
+    /// Lets the version that ran before take over, because `by` asked for it. What is in the folder
+    /// is left alone until it changes, or is reloaded.
+    ///
+    /// # Errors
+    /// [`RollBackError`] when there is none.
+    pub fn roll_back(&self, name: &PluginName, by: &str) -> Result<(), RollBackError> {
+        self.versions.roll_back(name, by)
+    }
+
+    /// Whether there is a plugin of this name, or one is disabled.
+    pub fn knows(&self, name: &PluginName) -> bool {
+        self.versions.knows(name)
+    }
+
+    /// Takes a plugin out of the flow until [`Registry::enable`]: events pass as if it were not
+    /// there, and no new version of it is loaded. Nothing is remembered over a restart.
+    pub fn disable(&self, name: &PluginName, disabled: Disabled) {
+        self.versions.set_disabled(name, Some(disabled));
+    }
+
+    /// Lets a plugin back in, with what is in the folder now.
+    ///
+    /// # Errors
+    /// [`ReloadError::NotLoaded`] when that cannot run; the version that ran before it was disabled
+    /// runs then, where there is one.
+    pub async fn enable(&self, name: &PluginName) -> Result<(), ReloadError> {
+        let _one_at_a_time = self.scanning.lock().await;
+        self.versions.set_disabled(name, None);
+        match self.load_now(name, false).await {
+            // Its file is gone; that it was disabled is what had to be undone.
+            Err(ReloadError::Unknown(_)) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Every plugin that runs, failed to or is disabled, by name. `cursor` is left for who knows it.
     pub fn status(&self) -> Vec<PluginStatus> {
-        self.known().iter().map(|(name, known)| status(name, known)).collect()
+        self.versions.status()
     }
 
     /// Loads one component as a rescan would, with the sidecar beside it, and leaves what runs alone.
@@ -212,55 +232,60 @@ impl Registry {
         let fault = |reason: String| LoadError { file: file.into(), step: Step::Read, reason };
         let name = file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
         let name = name.ok_or_else(|| fault("not a file".into()))?;
-        let path = file.to_owned();
-        match tokio::task::spawn_blocking(move || read(&path, true)).await {
-            Ok(Found::Candidate(candidate)) => self.load(&name, candidate, None).await,
+        self.load(&name, self.find(file).await?, None).await
+    }
+
+    fn look(&self, settled: bool) -> Look {
+        Look { settled, signatures: self.trusted.ask() }
+    }
+
+    /// What lies there, taken as it is.
+    async fn find(&self, file: &Path) -> Result<Candidate, LoadError> {
+        let fault = |reason: String| LoadError { file: file.into(), step: Step::Read, reason };
+        let (path, look) = (file.to_owned(), self.look(true));
+        match tokio::task::spawn_blocking(move || read(&path, look)).await {
+            Ok(Found::Candidate(candidate)) => Ok(candidate),
             Ok(Found::Unreadable(error)) => Err(error),
             Ok(Found::Unsettled) => Err(fault("is being written".into())),
             Err(e) => Err(fault(e.to_string())),
         }
     }
 
-    async fn try_candidate(&self, name: &str, candidate: Candidate) -> Option<Change> {
-        let (before, component) = {
-            let mut known = self.known();
-            let known = known.entry(name.to_owned()).or_default();
-            known.missing = false;
-            if known.tried.as_ref() == Some(&candidate.fingerprint) {
-                return None;
+    /// Loads one file of the folder, which nobody is writing at the moment.
+    async fn load_now(&self, name: &PluginName, again: bool) -> Result<(), ReloadError> {
+        let folder = self.folder.as_ref().ok_or_else(|| ReloadError::Unknown(name.clone()))?;
+        let file = folder.join(format!("{name}.wasm"));
+        if !tokio::fs::try_exists(&file).await.unwrap_or(true) {
+            return Err(ReloadError::Unknown(name.clone()));
+        }
+        let change = match self.find(&file).await {
+            Ok(candidate) => self.try_candidate(name.as_str(), candidate, again).await,
+            Err(error) => {
+                self.versions.refuse(name.as_str(), None, error.clone());
+                Some(Change::Failed(error))
             }
-            let same =
-                known.running.as_ref().filter(|p| **p.hash() == *candidate.fingerprint.component);
-            (known.running.is_some(), same.map(|plugin| plugin.component().clone()))
         };
-        let fingerprint = candidate.fingerprint.clone();
-        match self.load(name, candidate, component).await {
-            Ok(plugin) => {
-                let change = match before {
-                    true => Change::Reloaded(plugin.name().clone()),
-                    false => Change::Loaded(plugin.name().clone()),
-                };
-                let mut known = self.known();
-                let known = known.entry(name.to_owned()).or_default();
-                known.running = Some(Arc::new(plugin));
-                known.tried = Some(fingerprint);
-                known.error = None;
-                known.loads += 1;
-                Some(change)
-            }
-            Err(error) => self.refuse(name, Some(fingerprint), error),
+        change.iter().for_each(report);
+        match change {
+            Some(Change::Failed(error)) => Err(error.into()),
+            _ => Ok(()),
         }
     }
 
-    /// Remembers why a version does not run; says so once for each cause.
-    fn refuse(&self, name: &str, tried: Option<Fingerprint>, error: LoadError) -> Option<Change> {
-        let mut known = self.known();
-        let known = known.entry(name.to_owned()).or_default();
-        known.missing = false;
-        known.tried = tried;
-        let news = known.error.as_ref() != Some(&error);
-        known.error = Some(error.clone());
-        news.then_some(Change::Failed(error))
+    /// Loads a candidate that is new, or any when asked to do it `again`.
+    async fn try_candidate(&self, name: &str, candidate: Candidate, again: bool) -> Option<Change> {
+        let Plan::Load(component) = self.versions.plan(name, &candidate.fingerprint, again) else {
+            return None;
+        };
+        let (file, fingerprint) = (candidate.file.clone(), candidate.fingerprint.clone());
+        match self.load(name, candidate, component).await {
+            Ok(plugin) => Some(self.versions.take_over(name, plugin, file, fingerprint)),
+            Err(error) => {
+                let news = self.versions.refuse(name, Some(fingerprint), error.clone());
+                // Who asked for it is told even when it is no news.
+                if again { Some(Change::Failed(error)) } else { news }
+            }
+        }
     }
 
     async fn load(
@@ -269,7 +294,8 @@ impl Registry {
         candidate: Candidate,
         component: Option<Component>,
     ) -> Result<Plugin, LoadError> {
-        let Candidate { file, bytes, sidecar, fingerprint } = candidate;
+        self.trusted.check(&candidate)?;
+        let Candidate { file, bytes, sidecar, fingerprint, .. } = candidate;
         let fault = |step, reason| LoadError { file: file.clone(), step, reason };
         let plugin_name: PluginName = name.parse().map_err(|e| {
             fault(
@@ -286,6 +312,17 @@ impl Registry {
             })?,
             None => Manifest::default(),
         };
+        if let Some(pin) = manifest.sha256.as_ref().filter(|pin| **pin != *fingerprint.component) {
+            return Err(fault(
+                Step::Trust,
+                format!(
+                    "its SHA-256 is {}, but {} pins {pin} (install the component that is pinned, or \
+                     write the new hash there)",
+                    fingerprint.component,
+                    sidecar_file.display()
+                ),
+            ));
+        }
         let component = match component {
             Some(component) => component,
             None => {
@@ -313,105 +350,6 @@ impl Registry {
             .await
             .map_err(|(step, reason)| fault(step, reason))
     }
-
-    /// A file that is gone twice in a row is gone for good; once may be the middle of a rename.
-    fn unload_missing(&self, present: &BTreeSet<String>, changes: &mut Vec<Change>) -> bool {
-        let mut again = false;
-        self.known().retain(|name, known| {
-            if present.contains(name) {
-                return true;
-            }
-            if !known.missing {
-                known.missing = true;
-                again = true;
-                return true;
-            }
-            if let Some(plugin) = &known.running {
-                changes.push(Change::Unloaded(plugin.name().clone()));
-            }
-            false
-        });
-        again
-    }
-
-    fn publish(&self) {
-        let running: Vec<Arc<Plugin>> =
-            self.known().values().filter_map(|known| known.running.clone()).collect();
-        let ordered = |has: fn(&Plugin) -> bool| {
-            let mut plugins: Vec<_> = running.iter().filter(|p| has(p)).cloned().collect();
-            plugins.sort_by(|a, b| {
-                (a.manifest().order, a.name()).cmp(&(b.manifest().order, b.name()))
-            });
-            plugins
-        };
-        self.set.send_replace(Arc::new(PluginSet {
-            filters: ordered(|plugin| plugin.roles().filter),
-            enrichers: ordered(|plugin| plugin.roles().enricher),
-            reactions: running.iter().filter(|p| p.roles().reaction).cloned().collect(),
-        }));
-    }
-
-    fn known(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
-        // Nothing panics while it is held; if it did, what is known is still what is known.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn scan(folder: &Path, settled: bool) -> io::Result<BTreeMap<String, Found>> {
-    let mut found = BTreeMap::new();
-    for entry in std::fs::read_dir(folder)? {
-        let file = entry?.path();
-        if file.extension().is_none_or(|extension| extension != "wasm") {
-            continue;
-        }
-        let Some(name) = file.file_stem() else { continue };
-        found.insert(name.to_string_lossy().into_owned(), read(&file, settled));
-    }
-    Ok(found)
-}
-
-fn read(file: &Path, settled: bool) -> Found {
-    let sidecar_file = file.with_extension("toml");
-    let fault = |file: &Path, reason: String| {
-        Found::Unreadable(LoadError { file: file.into(), step: Step::Read, reason })
-    };
-    let metadata = match std::fs::metadata(file) {
-        Ok(metadata) if metadata.len() > MAX_BYTES => {
-            return fault(
-                file,
-                format!("{} bytes, at most {MAX_BYTES} are allowed", metadata.len()),
-            );
-        }
-        Ok(metadata) => metadata,
-        Err(e) => return fault(file, e.to_string()),
-    };
-    let is_young = |metadata: &std::fs::Metadata| {
-        metadata.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age < SETTLE))
-    };
-    let sidecar = match std::fs::read_to_string(&sidecar_file) {
-        Ok(text) => Some(text),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-        Err(e) => return fault(&sidecar_file, e.to_string()),
-    };
-    let sidecar_is_young = std::fs::metadata(&sidecar_file).is_ok_and(|m| is_young(&m));
-    if !settled && (is_young(&metadata) || sidecar_is_young) {
-        return Found::Unsettled;
-    }
-    match std::fs::read(file) {
-        Ok(bytes) => {
-            let fingerprint = Fingerprint {
-                component: sha256(&bytes),
-                sidecar: sidecar.as_ref().map(|text| sha256(text.as_bytes())),
-            };
-            Found::Candidate(Candidate { file: file.into(), bytes, sidecar, fingerprint })
-        }
-        Err(e) => fault(file, e.to_string()),
-    }
-}
-
-fn sha256(bytes: &[u8]) -> Arc<str> {
-    let digest = Sha256::digest(bytes);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
 }
 
 fn report(change: &Change) {
@@ -420,37 +358,5 @@ fn report(change: &Change) {
         Change::Reloaded(name) => info!("plugin {name} reloaded"),
         Change::Unloaded(name) => info!("plugin {name} unloaded, its file is gone"),
         Change::Failed(error) => warn!("plugin not loaded: {error}"),
-    }
-}
-
-fn status(name: &str, known: &Known) -> PluginStatus {
-    let plugin = known.running.as_deref();
-    let stats = plugin.map(Plugin::stats);
-    PluginStatus {
-        name: name.to_owned(),
-        state: match stats {
-            None => PluginState::Failed,
-            Some(stats) if stats.is_quarantined() => PluginState::Quarantined,
-            Some(_) => PluginState::Running,
-        },
-        roles: plugin.map(|p| p.roles().names().collect()).unwrap_or_default(),
-        hash: plugin.map(|p| p.hash().to_string()),
-        version: plugin.map(|p| p.version().to_owned()),
-        summary: plugin.map(|p| p.summary().to_owned()),
-        subscribe: plugin
-            .map(|p| p.subscribe().iter().map(ToString::to_string).collect())
-            .unwrap_or_default(),
-        min_priority: plugin.map_or("info", |p| p.min_priority().as_str()),
-        order: plugin.map_or(0, |p| p.manifest().order),
-        loads: known.loads,
-        load_error: known.error.as_ref().map(ToString::to_string),
-        calls: stats.map_or(0, |s| s.calls()),
-        events: stats.map_or(0, |s| s.events()),
-        events_changed: stats.map_or(0, |s| s.events_changed()),
-        failures: stats.map_or(0, |s| s.failures()),
-        last_error: stats.and_then(|s| s.last_error()),
-        time_seconds: stats.map_or(0.0, |s| s.time().as_secs_f64()),
-        memory_bytes: stats.map_or(0, |s| s.memory_bytes()),
-        cursor: None,
     }
 }

@@ -14,13 +14,14 @@ use tracing::{error, warn};
 
 use crate::{
     bus::{Bus, SubscriptionError},
+    control::{Command, Control, ControlError, Origin as Giver},
     event::{Cause, Draft, LogEntry, PluginName, Selection, Seq},
     pipeline::{Origin, Pipeline, PublishError},
     plugin::{Delivery, Plugin, PluginSet, ReactError},
     store::{DeadLetter, Effect, Store, StoreError},
 };
 
-use super::{emission, positions::Positions};
+use super::{decision, positions::Positions};
 
 /// How often a cursor is saved while events need no action. What lies between is delivered again
 /// after a crash, which by contract does no harm.
@@ -40,6 +41,7 @@ pub(super) struct Worker {
     pub(super) bus: Bus,
     pub(super) store: Arc<Store>,
     pub(super) pipeline: Pipeline,
+    pub(super) control: Arc<dyn Control>,
     pub(super) positions: Positions,
 }
 
@@ -150,14 +152,19 @@ impl Worker {
         let mut attempt = 1;
         loop {
             let (reason, may_retry) = match plugin.react(Delivery { entry, attempt }).await {
-                Ok(emissions) if emissions.is_empty() => return Ok(()),
-                Ok(emissions) => match emission::drafts(plugin, entry, emissions) {
-                    Ok(drafts) => {
-                        plugin.count_changed(1);
-                        return self.emit(entry, drafts).await;
-                    }
+                Ok(actions) if actions.is_empty() => return Ok(()),
+                Ok(actions) => match decision::decide(plugin, entry, actions) {
+                    Ok(decision) => match self.command(decision.commands).await {
+                        Ok(()) => {
+                            plugin.count_changed(1);
+                            return self.emit(entry, decision.drafts).await;
+                        }
+                        Err(e) => (e.to_string(), matches!(e, ControlError::Unavailable(_))),
+                    },
                     Err(reason) => (reason, false),
                 },
+                // The version before has taken over, and this event is for it.
+                Err(ReactError::RolledBack(_)) => return Err(self.leave(plugin).await),
                 Err(ReactError::Fatal(reason)) => (reason, false),
                 Err(ReactError::Retry(reason)) => (reason, true),
                 Err(ReactError::Quarantined(until)) => {
@@ -175,6 +182,16 @@ impl Worker {
                 None => return self.bury(entry, reason, attempt).await,
             }
         }
+    }
+
+    /// Gives the plugin's commands to the host, one after the other. Before the cursor moves, so that
+    /// a host that dies in between gives them again: each may be carried out more than once, and does
+    /// no harm then.
+    async fn command(&self, commands: Vec<Command>) -> Result<(), ControlError> {
+        for command in commands {
+            self.control.execute(Giver::Plugin(self.name.clone()), command).await?;
+        }
+        Ok(())
     }
 
     /// Commits what was emitted together with the cursor.

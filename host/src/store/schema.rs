@@ -23,7 +23,11 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// A WAL longer than this is cut back when it starts anew, in bytes.
 const WAL_KEEP_BYTES: i64 = 64 << 20;
 
-const STEPS: &[M<'_>] = &[M::up(include_str!("migrations/01_log.sql")), M::up(index::MIGRATION)];
+const STEPS: &[M<'_>] = &[
+    M::up(include_str!("migrations/01_log.sql")),
+    M::up(index::MIGRATION),
+    M::up(include_str!("migrations/04_plugins.sql")),
+];
 const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
 
 /// The one connection that writes, and the lock that keeps other hosts away.

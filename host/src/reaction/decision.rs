@@ -1,0 +1,98 @@
+//! From what a guest wants done to drafts and commands: the check at the border. A plain decision.
+
+use crate::{
+    control::{Command, CommandName},
+    event::{
+        Data, Draft, EventError, EventId, EventType, LogEntry, MAX_HOPS, Message, ProjectId,
+        Reason, SessionId, Subject,
+    },
+    plugin::{Action, CommandWish, Emission, Plugin},
+};
+
+/// What a plugin wants done in reaction to one event, checked and granted.
+#[derive(Default)]
+pub(super) struct Decision {
+    /// To be emitted.
+    pub(super) drafts: Vec<Draft>,
+    /// To be given to the host.
+    pub(super) commands: Vec<Command>,
+}
+
+/// Everything that `plugin` wants done in reaction to `entry`, or why none of it may be: a plugin's
+/// wish is granted whole or not at all.
+pub(super) fn decide(
+    plugin: &Plugin,
+    entry: &LogEntry,
+    actions: Vec<Action>,
+) -> Result<Decision, String> {
+    let emits = actions.iter().any(|action| matches!(action, Action::Emit(_)));
+    if emits && entry.hops >= MAX_HOPS {
+        return Err(format!(
+            "the event is already {} reactions away from the outside, at most {MAX_HOPS} are allowed: \
+             this looks like a loop",
+            entry.hops
+        ));
+    }
+    let mut decision = Decision::default();
+    for (index, action) in actions.into_iter().enumerate() {
+        let refused = |reason: String| format!("action {index}: {reason}");
+        match action {
+            Action::Emit(emission) => {
+                let mut draft = granted_draft(plugin, entry, emission).map_err(refused)?;
+                draft.id = Some(EventId::of_reaction(entry.event.id, plugin.name(), index));
+                decision.drafts.push(draft);
+            }
+            Action::Command(wish) => {
+                decision.commands.push(granted_command(plugin, &wish).map_err(refused)?);
+            }
+        }
+    }
+    Ok(decision)
+}
+
+fn granted_draft(plugin: &Plugin, entry: &LogEntry, emission: Emission) -> Result<Draft, String> {
+    let draft = draft(entry, emission).map_err(|e| e.to_string())?;
+    let data = draft.data.clone().unwrap_or_default();
+    let subject = Subject::of(&draft.event_type, &draft.project_id, &data);
+    match plugin.manifest().capabilities.emit.iter().any(|pattern| pattern.matches(&subject)) {
+        true => Ok(draft),
+        false => Err(format!(
+            "not granted: emit {subject} (add a pattern for it to [capabilities] emit in {}.toml)",
+            plugin.name()
+        )),
+    }
+}
+
+fn granted_command(plugin: &Plugin, wish: &CommandWish) -> Result<Command, String> {
+    let name: CommandName = wish.name.parse().map_err(|e| format!("{e}"))?;
+    let command = Command::new(name, wish.plugin.as_deref()).map_err(|e| e.to_string())?;
+    match plugin.manifest().capabilities.commands.contains(&name) {
+        true => Ok(command),
+        false => Err(format!(
+            "not granted: command {command} (add commands = [\"{name}\"] to [capabilities] in \
+             {}.toml)",
+            plugin.name()
+        )),
+    }
+}
+
+fn draft(entry: &LogEntry, emission: Emission) -> Result<Draft, EventError> {
+    let project_id = match emission.project_id {
+        Some(text) => text.parse::<ProjectId>().map_err(field("project_id"))?,
+        None => entry.event.project_id.clone(),
+    };
+    let session_id = match emission.session_id {
+        Some(text) => text.parse::<SessionId>().map_err(field("session_id"))?,
+        None => entry.event.session_id.clone(),
+    };
+    let event_type: EventType = emission.event_type.parse().map_err(field("event_type"))?;
+    let mut draft = Draft::new(event_type, project_id, session_id);
+    draft.priority = Some(emission.priority);
+    draft.message = Some(Message::try_from(emission.message).map_err(field("message"))?);
+    draft.data = Some(emission.data.parse::<Data>().map_err(field("data"))?);
+    Ok(draft)
+}
+
+fn field(name: &'static str) -> impl Fn(Reason) -> EventError {
+    move |reason| EventError::new(name, reason)
+}
