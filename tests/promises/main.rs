@@ -14,6 +14,7 @@
 mod api;
 mod bad_input;
 mod cli;
+mod control;
 mod durability;
 mod harness;
 mod nats;
@@ -24,3 +25,4 @@ mod plugins;
 mod reactions;
 mod reload;
 mod stream;
+mod trust;
