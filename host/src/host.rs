@@ -16,7 +16,7 @@ use tracing::warn;
 use crate::{
     bus::{Announcer, Bus},
     control::{Command, CommandName, Control as _, ControlError, Origin},
-    event::{Draft, LogEntry},
+    event::{Draft, LogEntry, PluginName},
     metrics::Metrics,
     nats::{CommandListener, NatsOptions, NatsStatus, Publisher},
     pipeline::{self, Pipeline, PublishError, Receipt},
@@ -25,7 +25,10 @@ use crate::{
         WatcherError,
     },
     reaction::{Positions, Reactions},
-    store::{Observer, OpenError, Reader, Store, StoreError},
+    store::{
+        Observer, OpenError, Reader, Store, StoreError,
+        state::{EditError, Side, State, Write},
+    },
 };
 use operator::Operator;
 
@@ -136,7 +139,9 @@ impl Builder {
             Some(_) => Some(Cache::open(&cache)?),
             None => None,
         };
-        let plugins = Arc::new(Registry::new(self.plugins, cache)?.trusting(self.trusted));
+        let state = State::of(&self.database);
+        let registry = Registry::new(self.plugins, cache, state)?.trusting(self.trusted);
+        let plugins = Arc::new(registry);
         let metrics = Metrics::default();
         let announcer = Announcer::new();
         let feed = announcer.feed();
@@ -259,6 +264,21 @@ impl Host {
             Some(origin) => origin,
             None => std::future::pending().await,
         }
+    }
+
+    /// Changes what a plugin remembers, between two of its calls; it is on disk when this returns.
+    /// With `replace`, keys that are not written are deleted.
+    ///
+    /// # Errors
+    /// [`EditError`] when a key or value is out of bounds, or nothing is committed.
+    pub async fn edit_state(
+        &self,
+        plugin: &PluginName,
+        side: Side,
+        writes: Vec<Write>,
+        replace: bool,
+    ) -> Result<(), EditError> {
+        self.operator.plugins.state().edit(&self.store, plugin, side, writes, replace).await
     }
 
     /// How far each reaction has come, by plugin.

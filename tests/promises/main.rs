@@ -24,5 +24,6 @@ mod nats_server;
 mod plugins;
 mod reactions;
 mod reload;
+mod state;
 mod stream;
 mod trust;

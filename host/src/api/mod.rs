@@ -5,6 +5,7 @@
 //!
 //! Knows all rooms but the CLI. May not hold state of its own: what it tells, the host knows.
 
+mod body;
 mod control;
 mod events;
 mod guard;
@@ -13,6 +14,7 @@ mod parameters;
 mod problem;
 mod publish;
 mod server;
+mod state;
 mod stream;
 
 use std::sync::Arc;
@@ -52,6 +54,12 @@ fn router(host: Arc<Host>, guard: Guard, closing: watch::Receiver<bool>) -> Rout
         .route("/v1/events/{id}", get(events::one))
         .route("/v1/plugins", get(observe::plugins))
         .route("/v1/plugins/{name}/{command}", post(control::plugin))
+        .route("/v1/plugins/{name}/state", get(state::usage))
+        .route("/v1/plugins/{name}/state/{bucket}", get(state::export).post(state::import))
+        .route(
+            "/v1/plugins/{name}/state/{bucket}/{key}",
+            get(state::get).put(state::put).delete(state::delete),
+        )
         .route("/v1/status", get(observe::status))
         .route("/healthz", get(observe::healthz))
         .route("/readyz", get(observe::readyz))

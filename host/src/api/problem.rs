@@ -166,6 +166,11 @@ impl From<StoreError> for Problem {
                 "urn:ennio:problem:full",
                 "no space, nothing was stored",
             ),
+            StoreError::Stale => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "urn:ennio:problem:stale",
+                "not stored, send it again",
+            ),
             StoreError::Failed(_) | StoreError::Closed => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "urn:ennio:problem:store-unavailable",

@@ -1,10 +1,7 @@
 //! The way in over HTTP: one event, an array, or a stream of lines. Every answer is given after the
 //! commit.
 
-use std::{
-    io::{self, Seek, SeekFrom, Write},
-    time::Duration,
-};
+use std::io::{self, Seek, SeekFrom, Write};
 
 use axum::{
     body::{Body, BodyDataStream, Bytes},
@@ -12,7 +9,6 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use bytes::BytesMut;
 use futures::{StreamExt, TryStreamExt, stream::FuturesOrdered};
 use serde_json::value::RawValue;
 use tempfile::SpooledTempFile;
@@ -27,7 +23,12 @@ use crate::{
     pipeline::{Pipeline, PublishError, Receipt},
 };
 
-use super::{Api, JSON_BODY_BYTES, events::json, problem::Problem};
+use super::{
+    Api, JSON_BODY_BYTES,
+    body::{self, PIECE_TIME},
+    events::json,
+    problem::Problem,
+};
 
 /// The longest line of an NDJSON body, in bytes.
 const LINE_BYTES: usize = 1 << 20;
@@ -37,10 +38,6 @@ const LINES: usize = 512;
 const LINES_BYTES: usize = 4 << 20;
 /// Such groups of lines on their way at once: the plugins work on one while the other is committed.
 const IN_FLIGHT: usize = 2;
-/// A JSON body has to be here within this time, and so has the next line of an NDJSON body.
-const BODY_TIME: Duration = Duration::from_secs(30);
-/// What is read of a body that is too large, after the fault, in bytes.
-const DRAIN_BYTES: usize = 64 << 20;
 /// The answer to a long NDJSON body is kept in memory up to this size, in bytes, then in a file.
 const ANSWER_BYTES: usize = 4 << 20;
 
@@ -77,41 +74,13 @@ enum Json {
     Many(Bytes),
 }
 
-async fn read_json(body: Body) -> Result<Json, Problem> {
-    let mut body = body.into_data_stream();
-    let mut bytes = BytesMut::new();
-    while let Some(piece) = next_piece(&mut body).await? {
-        bytes.extend_from_slice(&piece);
-        if bytes.len() > JSON_BODY_BYTES {
-            drain(&mut body).await;
-            return Err(Problem::too_large(format!(
-                "a JSON body is at most {JSON_BODY_BYTES} bytes (send many events as \
-                 application/x-ndjson, which has no limit in all)"
-            )));
-        }
-    }
-    let bytes = bytes.freeze();
+async fn read_json(given: Body) -> Result<Json, Problem> {
+    let hint = "send many events as application/x-ndjson, which has no limit in all";
+    let bytes = body::read(given, JSON_BODY_BYTES, hint).await?;
     Ok(match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
         Some(b'[') => Json::Many(bytes),
         _ => Json::One(bytes),
     })
-}
-
-async fn next_piece(body: &mut BodyDataStream) -> Result<Option<Bytes>, Problem> {
-    let piece = timeout(BODY_TIME, body.try_next()).await;
-    piece.map_err(|_| Problem::too_late(BODY_TIME))?.map_err(Problem::unreadable_body)
-}
-
-/// Reads on for a while without keeping anything. A sender that is answered while it still sends
-/// sees a broken connection, and often not the answer.
-async fn drain(body: &mut BodyDataStream) {
-    let mut drained = 0;
-    while drained < DRAIN_BYTES {
-        match next_piece(body).await {
-            Ok(Some(piece)) => drained += piece.len(),
-            _ => return,
-        }
-    }
 }
 
 async fn one(api: &Api, json_text: &[u8]) -> Result<Response, Problem> {
@@ -150,7 +119,7 @@ async fn lines(api: &Api, body: BodyDataStream) -> Result<Response, Problem> {
         }
         tokio::select! {
             Some(outcomes) = in_flight.next() => answer.add(outcomes)?,
-            line = timeout(BODY_TIME, lines.try_next()), if !waiting.is_full() => match line {
+            line = timeout(PIECE_TIME, lines.try_next()), if !waiting.is_full() => match line {
                 Ok(Ok(Some(line))) if line.trim().is_empty() => {}
                 Ok(Ok(Some(line))) => {
                     count += 1;
@@ -170,12 +139,12 @@ async fn lines(api: &Api, body: BodyDataStream) -> Result<Response, Problem> {
                         "after line {count}: {e}; the lines before it were taken"
                     )));
                 }
-                Err(_) => break Err(Problem::too_late(BODY_TIME)),
+                Err(_) => break Err(Problem::too_late(PIECE_TIME)),
             },
         }
     };
     if more_is_coming {
-        drain(lines.into_inner().into_inner().get_mut()).await;
+        body::drain(lines.into_inner().into_inner().get_mut()).await;
     }
     in_flight.push_back(outcomes(api.host.pipeline().clone(), waiting.drafts));
     while let Some(outcomes) = in_flight.next().await {

@@ -40,7 +40,9 @@ impl Log {
         });
         let (answer, outcome) = tokio::sync::oneshot::channel();
         let done = Box::new(move |result| drop(answer.send(result)));
-        self.store.submit(Batch { entries: entries.collect(), effects: vec![], done }).await;
+        self.store
+            .submit(Batch { entries: entries.collect(), effects: vec![], state: vec![], done })
+            .await;
         outcome.await.unwrap().unwrap();
     }
 }

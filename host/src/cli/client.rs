@@ -161,9 +161,39 @@ impl Client {
         serde_json::from_slice(&body).map_err(|error| self.strange(status, error.to_string()))
     }
 
-    /// Asks for something to be done.
-    pub(super) async fn post<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, ClientError> {
-        let response = self.send(self.request(Method::POST, path)).await?;
+    /// What lies at a path, as it is.
+    pub(super) async fn get_bytes<P: AsRef<str>>(
+        &self,
+        path: &[P],
+    ) -> Result<Vec<u8>, ClientError> {
+        let response = self.send(self.request(Method::GET, path)).await?;
+        self.body(response).await
+    }
+
+    pub(super) async fn put<P: AsRef<str>>(
+        &self,
+        path: &[P],
+        body: Vec<u8>,
+    ) -> Result<(), ClientError> {
+        let request = self.request(Method::PUT, path);
+        let request = request.header(CONTENT_TYPE, "application/octet-stream").body(body);
+        self.send(request).await.map(drop)
+    }
+
+    pub(super) async fn delete<P: AsRef<str>>(&self, path: &[P]) -> Result<(), ClientError> {
+        self.send(self.request(Method::DELETE, path)).await.map(drop)
+    }
+
+    /// Posts lines of JSON.
+    pub(super) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        params: &Params,
+        lines: Vec<u8>,
+    ) -> Result<T, ClientError> {
+        let request = self.request(Method::POST, path).query(params);
+        let request = request.header(CONTENT_TYPE, "application/x-ndjson").body(lines);
+        let response = self.send(request).await?;
         let status = response.status();
         let body = self.body(response).await?;
         serde_json::from_slice(&body).map_err(|error| self.strange(status, error.to_string()))
@@ -229,7 +259,7 @@ impl Client {
         Ok(messages.boxed())
     }
 
-    fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+    fn request<P: AsRef<str>>(&self, method: Method, path: &[P]) -> RequestBuilder {
         let mut url = self.base.clone();
         // Only addresses that cannot have a path have none, and http is not among them.
         if let Ok(mut segments) = url.path_segments_mut() {

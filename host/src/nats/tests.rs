@@ -50,7 +50,7 @@ impl Log {
     async fn commit(&self, entries: Vec<NewEntry>) -> Vec<Arc<LogEntry>> {
         let (answer, outcome) = tokio::sync::oneshot::channel();
         let done = Box::new(move |result| drop(answer.send(result)));
-        self.store.submit(Batch { entries, effects: vec![], done }).await;
+        self.store.submit(Batch { entries, effects: vec![], state: vec![], done }).await;
         outcome.await.unwrap().unwrap()
     }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    event::{Category, Event, EventPriority, Message, Reason},
+    event::{Event, EventPriority, Message, Reason},
     plugin::{CallError, Patch, PluginSet},
     store::Change,
 };
@@ -25,15 +25,8 @@ pub(super) async fn enrich(plugins: &PluginSet, items: &mut [Item]) {
                 Ok(None) => {}
                 Ok(Some(patch)) => match apply(&item.event, &patch) {
                     Ok(Some((event, record))) => {
-                        item.event = event;
-                        if item.event.event_type.category() == Category::Node {
-                            item.subject = item.event.subject();
-                        }
-                        item.changes.push(Change {
-                            plugin: plugin.name().clone(),
-                            version: patch.version,
-                            patch: record,
-                        });
+                        let (plugin, version) = (plugin.name().clone(), patch.version);
+                        item.change(event, Change { plugin, version, patch: record });
                         changed += 1;
                     }
                     Ok(None) => {}

@@ -3,7 +3,7 @@
 use tracing::warn;
 
 use crate::{
-    event::{Cause, Digest, Draft, Dropped, Event, Subject, Timestamp},
+    event::{Category, Cause, Digest, Draft, Dropped, Event, Subject, Timestamp},
     plugin::{CallError, OnError, Plugin},
     store::{Change, NewEntry},
 };
@@ -17,6 +17,8 @@ pub(super) struct Item {
     pub(super) dropped: Option<Dropped>,
     pub(super) held: Option<PublishError>,
     pub(super) changes: Vec<Change>,
+    /// As it was before the first enricher changed it, if one did.
+    sent: Option<Event>,
     digest: Digest,
     caused_by: Option<Cause>,
     hops: u8,
@@ -35,10 +37,32 @@ impl Item {
             dropped: None,
             held: None,
             changes: Vec::new(),
+            sent: None,
             digest,
             caused_by,
             hops,
         }
+    }
+
+    /// An enricher changes it.
+    pub(super) fn change(&mut self, event: Event, change: Change) {
+        let before = std::mem::replace(&mut self.event, event);
+        self.sent.get_or_insert(before);
+        // Where a node's events go depends on their data.
+        if self.event.event_type.category() == Category::Node {
+            self.subject = self.event.subject();
+        }
+        self.changes.push(change);
+    }
+
+    /// As if no plugin had seen it yet.
+    pub(super) fn reset(&mut self) {
+        if let Some(sent) = self.sent.take() {
+            self.subject = sent.subject();
+            self.event = sent;
+        }
+        self.dropped = None;
+        self.changes.clear();
     }
 
     pub(super) fn into_entry(self) -> NewEntry {

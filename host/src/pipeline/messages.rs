@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     event::{Cause, Draft, EventId, PluginName, Seq},
-    store::{Effect, StoreError},
+    store::{Effect, StoreError, state::Pending},
 };
 
 /// The sequencer's inbox.
@@ -20,6 +20,7 @@ pub(super) struct Submission {
     pub(super) drafts: Vec<Draft>,
     pub(super) origin: Origin,
     pub(super) effects: Vec<Effect>,
+    pub(super) state: Option<Pending>,
     pub(super) reply: Reply,
 }
 

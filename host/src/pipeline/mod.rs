@@ -7,6 +7,9 @@
 //! An id that is known is not run again: the same content is a duplicate and gets the place that
 //! it has, other content is a conflict. That includes ids that are just being committed.
 //!
+//! What plugins write while they handle a batch is committed with it. Where the batch changes after
+//! they saw it, because an event is held back, they see it again as it is then.
+//!
 //! Knows `event`, `store`, `plugin`. May not know who sends.
 
 mod admit;
@@ -30,7 +33,7 @@ use crate::{
     event::Draft,
     metrics::Metrics,
     plugin::Registry,
-    store::{Effect, Store},
+    store::{Effect, Store, state::Pending},
 };
 use messages::{Command, Submission};
 
@@ -69,7 +72,7 @@ impl Pipeline {
 
     /// Publishes several events, in their order, with one outcome for each.
     pub async fn publish_all(&self, drafts: Vec<Draft>) -> Vec<Result<Receipt, PublishError>> {
-        self.submit(drafts, Origin::Outside, Vec::new()).await
+        self.submit(drafts, Origin::Outside, Vec::new(), None).await
     }
 
     /// Returns once nothing is taken in any more.
@@ -77,16 +80,18 @@ impl Pipeline {
         self.inbox.closed().await;
     }
 
-    /// Publishes what a reaction emitted; `effects` become true in the same transaction.
+    /// Publishes what a reaction emitted; `effects` and what it wrote become true in the same
+    /// transaction.
     pub async fn submit(
         &self,
         drafts: Vec<Draft>,
         origin: Origin,
         effects: Vec<Effect>,
+        state: Option<Pending>,
     ) -> Vec<Result<Receipt, PublishError>> {
         let count = drafts.len();
         let (reply, outcome) = oneshot::channel();
-        let submission = Submission { drafts, origin, effects, reply };
+        let submission = Submission { drafts, origin, effects, state, reply };
         if self.inbox.send(Command::Submit(submission)).await.is_err() {
             return vec![Err(PublishError::Closed); count];
         }

@@ -12,8 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     event::{Draft, EventId, LogEntry, Timestamp},
     metrics::Metrics,
-    plugin::Registry,
-    store::{Batch, Effect, Known, NewEntry, Store, StoreError},
+    plugin::{PluginSet, Registry},
+    store::{Batch, Effect, Known, NewEntry, Store, StoreError, state::Pending},
 };
 
 use super::{
@@ -96,7 +96,7 @@ impl Sequencer {
         let mut answers = Vec::new();
         let mut groups = Vec::new();
         for submission in submissions {
-            let Submission { drafts, origin, effects, reply } = submission;
+            let Submission { drafts, origin, effects, state, reply } = submission;
             let first = items.len();
             let outcomes: Vec<Outcome> = drafts
                 .into_iter()
@@ -119,15 +119,18 @@ impl Sequencer {
                 })
                 .collect();
             answers.push((outcomes, reply));
-            groups.push(Group { items: first..items.len(), effects });
+            groups.push(Group { items: first..items.len(), effects, state });
         }
+        // Nobody else writes plugins' state until what they write here is with the writer.
+        let turn = Arc::clone(self.plugins.state().pipeline_turn()).lock_owned().await;
         // One snapshot a batch: that is the boundary at which a reload takes over.
         let plugins = self.plugins.snapshot();
-        filter::filter(&plugins, &mut items).await;
-        enrich::enrich(&plugins, &mut items).await;
+        run_plugins(&plugins, &mut items, &groups).await;
+        let written = plugins.take_written();
         drop(plugins);
-        let effects = effects(groups, &mut items);
-        self.commit(items, effects, answers).await;
+        let consequences = consequences(groups, &items, written);
+        self.commit(items, consequences, answers).await;
+        drop(turn);
     }
 
     /// What the log knows of the ids that senders gave, in their order.
@@ -165,9 +168,10 @@ impl Sequencer {
     async fn commit(
         &mut self,
         items: Vec<Item>,
-        effects: Vec<Effect>,
+        consequences: Consequences,
         answers: Vec<(Vec<Outcome>, Reply)>,
     ) {
+        let Consequences { effects, state } = consequences;
         // Where each item stands among the entries, or why it is none.
         let mut fates: Vec<Result<usize, PublishError>> = Vec::with_capacity(items.len());
         let mut entries: Vec<NewEntry> = Vec::with_capacity(items.len());
@@ -184,7 +188,8 @@ impl Sequencer {
             }
         }
         let ids: Vec<EventId> = entries.iter().map(|entry| entry.event.id).collect();
-        if entries.is_empty() && effects.is_empty() {
+        let is_written = state.iter().any(|writes| !writes.is_empty());
+        if entries.is_empty() && effects.is_empty() && !is_written {
             return answer(answers, &fates, &[]);
         }
         self.metrics.batch_events.observe(entries.len() as f64);
@@ -208,7 +213,7 @@ impl Sequencer {
             }
             let _ = ended.send(());
         });
-        self.store.submit(Batch { entries, effects, done }).await;
+        self.store.submit(Batch { entries, effects, state, done }).await;
     }
 }
 
@@ -216,19 +221,62 @@ impl Sequencer {
 struct Group {
     items: Range<usize>,
     effects: Vec<Effect>,
+    state: Option<Pending>,
+}
+
+impl Group {
+    fn is_whole(&self) -> bool {
+        !self.effects.is_empty() || self.state.is_some()
+    }
+}
+
+/// What becomes true with a batch besides its entries.
+struct Consequences {
+    effects: Vec<Effect>,
+    state: Vec<Pending>,
+}
+
+/// Filters and enriches. A plugin that has judged an event which is then held back has written what
+/// must not become true: then all of it is given up and done again without that event.
+async fn run_plugins(plugins: &PluginSet, items: &mut [Item], groups: &[Group]) {
+    loop {
+        let held_before = count_held(items);
+        filter::filter(plugins, items).await;
+        enrich::enrich(plugins, items).await;
+        hold_groups(groups, items);
+        if count_held(items) == held_before || !plugins.has_written() {
+            return;
+        }
+        plugins.give_up_written();
+        items.iter_mut().filter(|item| item.held.is_none()).for_each(Item::reset);
+    }
+}
+
+fn count_held(items: &[Item]) -> usize {
+    items.iter().filter(|item| item.held.is_some()).count()
 }
 
 /// A submission with effects is all or nothing: where one of its events is held back, the others
 /// are held as well and the effects do not happen. A reaction's cursor must not pass what it emits.
-fn effects(groups: Vec<Group>, items: &mut [Item]) -> Vec<Effect> {
-    let mut all = Vec::new();
-    for Group { items: range, effects } in groups {
-        let Some(items) = items.get_mut(range) else { continue };
-        let held = items.iter().find_map(|item| item.held.clone()).filter(|_| !effects.is_empty());
-        match held {
-            Some(held) => items.iter_mut().for_each(|item| item.held = Some(held.clone())),
-            None => all.extend(effects),
+fn hold_groups(groups: &[Group], items: &mut [Item]) {
+    for group in groups.iter().filter(|group| group.is_whole()) {
+        let Some(items) = items.get_mut(group.items.clone()) else { continue };
+        if let Some(held) = items.iter().find_map(|item| item.held.clone()) {
+            items.iter_mut().for_each(|item| item.held = Some(held.clone()));
         }
+    }
+}
+
+/// What is to become true: of submissions that are not held back, and what plugins wrote.
+fn consequences(groups: Vec<Group>, items: &[Item], written: Vec<Pending>) -> Consequences {
+    let mut all = Consequences { effects: Vec::new(), state: written };
+    for group in groups {
+        let held = |items: &[Item]| items.iter().any(|item| item.held.is_some());
+        if group.is_whole() && items.get(group.items.clone()).is_some_and(held) {
+            continue;
+        }
+        all.effects.extend(group.effects);
+        all.state.extend(group.state);
     }
     all
 }

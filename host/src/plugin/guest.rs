@@ -8,6 +8,7 @@ use wasmtime_wasi_config::{WasiConfig, WasiConfigVariables};
 
 use super::{
     contract::{logging, types},
+    keyvalue::GuestState,
     logging::{GuestLog, GuestStream},
     manifest::Manifest,
 };
@@ -28,8 +29,9 @@ const RANDOM_BYTES: u64 = 64 << 10;
 
 pub(super) struct Guest {
     wasi: WasiCtx,
-    table: ResourceTable,
+    pub(super) table: ResourceTable,
     config: WasiConfigVariables,
+    pub(super) state: GuestState,
     pub(super) log: GuestLog,
     pub(super) limits: Limits,
     /// When the current call has to be over.
@@ -37,7 +39,7 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    pub(super) fn new(name: &PluginName, manifest: &Manifest) -> Self {
+    pub(super) fn new(name: &PluginName, manifest: &Manifest, state: GuestState) -> Self {
         let log = GuestLog::new(name.clone());
         let stream = |is_stderr| GuestStream { log: log.clone(), is_stderr };
         // No arguments, no environment, no folders, no sockets: a builder grants nothing of itself.
@@ -63,6 +65,7 @@ impl Guest {
             wasi,
             table,
             config: manifest.config_values().collect(),
+            state,
             log,
             limits: Limits { store_limits, memory: 0 },
             deadline: Instant::now(),

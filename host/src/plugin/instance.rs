@@ -20,6 +20,7 @@ use super::{
     component::Exports,
     contract::{enricher, filter, guest, reaction, types},
     guest::Guest,
+    keyvalue::GuestState,
     manifest::Manifest,
 };
 use crate::event::{Event, EventPriority, PluginName};
@@ -56,8 +57,9 @@ impl Instance {
         exports: &Exports,
         name: &PluginName,
         manifest: &Manifest,
+        state: GuestState,
     ) -> Result<Self, CallError> {
-        let mut store = Store::new(pre.engine(), Guest::new(name, manifest));
+        let mut store = Store::new(pre.engine(), Guest::new(name, manifest, state));
         store.limiter(|guest| &mut guest.limits);
         store.set_hostcall_fuel(ANSWER_BYTES);
         store.set_max_component_handles(HANDLES);

@@ -2,7 +2,7 @@
 
 use wasmtime::component::{HasSelf, Linker};
 
-use super::{contract::logging, guest::Guest};
+use super::{contract::logging, guest::Guest, keyvalue};
 
 pub(super) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
@@ -11,6 +11,7 @@ pub(super) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_config::add_to_linker(&mut linker, Guest::config)?;
     logging::add_to_linker::<Guest, HasSelf<Guest>>(&mut linker, |guest| guest)?;
+    keyvalue::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 

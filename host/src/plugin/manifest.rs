@@ -23,7 +23,7 @@ pub enum OnError {
 }
 
 /// A sidecar. Every key is optional; an unknown one is an error.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// Which events the plugin sees. Default: what the component describes, else every event.
@@ -105,6 +105,9 @@ pub struct Limits {
     /// One call, host calls and waiting included, in milliseconds, 1 to 60 000. Default 1 000 for
     /// filters and enrichers, 10 000 for reactions.
     pub deadline_ms: Option<DeadlineMs>,
+    /// What each of its two buckets may hold, in mebibytes, 1 to 1024. Default 16.
+    #[serde(default)]
+    pub state_mib: StateMib,
 }
 
 /// How a reaction is tried again.
@@ -156,6 +159,10 @@ bounded! {
     MemoryMib, 1..=1024, 64
 }
 bounded! {
+    /// Mebibytes, 1 to 1024.
+    StateMib, 1..=1024, 16
+}
+bounded! {
     /// Milliseconds, 1 to 60 000.
     DeadlineMs, 1..=60_000, 1_000
 }
@@ -174,6 +181,11 @@ impl Manifest {
     pub fn reaction_deadline(&self) -> Duration {
         const DEFAULT_MS: u32 = 10_000;
         Duration::from_millis(self.limits.deadline_ms.map_or(DEFAULT_MS, DeadlineMs::get).into())
+    }
+
+    /// What each of its buckets may hold, in bytes.
+    pub fn state_quota(&self) -> u64 {
+        u64::from(self.limits.state_mib.get()) << 20
     }
 
     /// The configuration as `wasi:config/store` has it: texts as they are, anything else as JSON.

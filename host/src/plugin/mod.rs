@@ -3,16 +3,17 @@
 //!
 //! From bytes to a call: `manifest` reads the sidecar, `engine` compiles, `cache` keeps what was
 //! compiled, `component` finds the roles, `linker` and `guest` give a component what it was granted and
-//! nothing else, `instance` is one live copy of it with its limits, `plugin` calls it in batches
-//! and replaces it after a trap, `breaker` leaves alone who keeps failing. `folder` reads what lies
-//! in the plugin folder, `trust` asks who signed it, `registry` loads what is new there, `versions`
-//! knows what runs, what ran before and what is disabled, `probation` watches over a version that
-//! took over, `watcher` follows the folder.
+//! nothing else, `keyvalue` is its state, `instance` is one live copy of it with its limits, `plugin`
+//! calls it in batches and replaces it after a trap, `breaker` leaves alone who keeps failing.
+//! `folder` reads what lies in the plugin folder, `trust` asks who signed it, `registry` loads what is
+//! new there, `versions` knows what runs, what ran before and what is disabled, `probation` watches
+//! over a version that took over, `watcher` follows the folder.
 //!
 //! Nothing that a guest does reaches beyond here: a trap, a missed deadline, nonsense or a flood
 //! is a [`CallError`] about one event, and what happens to that event is the sidecar's `on_error`.
 //!
-//! Knows `event`, and the names of commands. May not know the pipeline, the store or the API.
+//! Knows `event`, of `store` the state of plugins, and the names of commands. May not know the
+//! pipeline or the API.
 
 mod breaker;
 mod cache;
@@ -23,6 +24,7 @@ mod engine;
 mod folder;
 mod guest;
 mod instance;
+mod keyvalue;
 mod linker;
 mod logging;
 mod manifest;

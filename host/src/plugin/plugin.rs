@@ -13,12 +13,16 @@ use super::{
     component::{Exports, Roles, Step, exports, roles},
     guest::Guest,
     instance::{Description, Instance},
+    keyvalue::GuestState,
     linker::{Provision, provision},
     manifest::Manifest,
     probation::{Probation, Remaining},
     status::Stats,
 };
-use crate::event::{Event, EventPriority, PluginName, Subject, SubjectPattern};
+use crate::{
+    event::{Event, EventPriority, PluginName, Subject, SubjectPattern},
+    store::state::{Bucket, Side, State},
+};
 
 /// A version of a plugin that was loaded, instantiated and configured once.
 pub struct Plugin {
@@ -32,6 +36,9 @@ pub struct Plugin {
     component: Component,
     pre: InstancePre<Guest>,
     exports: Exports,
+    state: State,
+    pipeline_state: Arc<Bucket>,
+    reaction_state: Arc<Bucket>,
     /// For `filter` and `enrich`; the pipeline is its only caller.
     pipeline: Mutex<Slot>,
     /// For `react`, apart, so that no event waits for a reaction.
@@ -47,11 +54,16 @@ struct Slot {
     /// or was interrupted by the host's own end is never called again.
     instance: Option<Instance>,
     breaker: Breaker,
+    bucket: Arc<Bucket>,
+    /// The bucket's generation when the instance was made: later on, what the guest remembers may
+    /// not be true any more.
+    born: u64,
 }
 
 impl Slot {
-    fn new(instance: Option<Instance>) -> Mutex<Self> {
-        Mutex::new(Self { instance, breaker: Breaker::new() })
+    fn new(bucket: Arc<Bucket>, instance: Option<Instance>) -> Mutex<Self> {
+        let born = bucket.generation();
+        Mutex::new(Self { instance, breaker: Breaker::new(), bucket, born })
     }
 }
 
@@ -63,12 +75,17 @@ impl Plugin {
         name: PluginName,
         hash: Arc<str>,
         manifest: Manifest,
+        state: &State,
     ) -> Result<Self, (Step, String)> {
         let roles = roles(&component).map_err(|e| (Step::Roles, e))?;
         let link = |e: wasmtime::Error| (Step::Link, format!("{e:#}"));
         let pre = linker.instantiate_pre(&component).map_err(link)?;
         let exports = exports(&pre, roles).map_err(link)?;
-        let mut instance = Instance::start(&pre, &exports, &name, &manifest)
+        let [pipeline, reaction] = Side::ALL.map(|side| state.bucket(&name, side));
+        let in_pipeline = roles.filter || roles.enricher;
+        let bucket = if in_pipeline { &pipeline } else { &reaction };
+        let own = GuestState::new(Arc::clone(bucket), state, manifest.state_quota());
+        let mut instance = Instance::start(&pre, &exports, &name, &manifest, own)
             .await
             .map_err(|e| (Step::Instantiate, e.to_string()))?;
         let description = instance.describe().await.map_err(|e| (Step::Describe, e.to_string()))?;
@@ -77,6 +94,8 @@ impl Plugin {
             None => described(&description).map_err(|e| (Step::Describe, e))?,
         };
         instance.configure().await.map_err(|e| (Step::Configure, e.to_string()))?;
+        let (first, second) =
+            if in_pipeline { (Some(instance), None) } else { (None, Some(instance)) };
         Ok(Self {
             name,
             hash,
@@ -88,8 +107,11 @@ impl Plugin {
             component,
             pre,
             exports,
-            pipeline: Slot::new(Some(instance)),
-            reaction: Slot::new(None),
+            state: state.clone(),
+            pipeline: Slot::new(Arc::clone(&pipeline), first),
+            reaction: Slot::new(Arc::clone(&reaction), second),
+            pipeline_state: pipeline,
+            reaction_state: reaction,
             stats: Stats::default(),
             probation: None,
         })
@@ -151,6 +173,16 @@ impl Plugin {
         &self.component
     }
 
+    /// What it remembers of its work in the pipeline.
+    pub fn pipeline_state(&self) -> &Arc<Bucket> {
+        &self.pipeline_state
+    }
+
+    /// What it remembers of its reactions.
+    pub fn reaction_state(&self) -> &Arc<Bucket> {
+        &self.reaction_state
+    }
+
     /// Before it runs.
     pub(super) fn begin_probation(&mut self, probation: Probation) {
         self.probation = Some(probation);
@@ -172,7 +204,8 @@ impl Plugin {
     pub(super) fn rest(&self) {
         for slot in [&self.pipeline, &self.reaction] {
             if let Ok(mut slot) = slot.try_lock() {
-                *slot = Slot { instance: None, breaker: Breaker::new() };
+                slot.instance = None;
+                slot.breaker = Breaker::new();
             }
         }
         self.stats.set_quarantined(false);
@@ -325,10 +358,8 @@ impl Plugin {
         events: &[&Event],
         role: Role,
     ) -> Result<Vec<Result<Answer, CallError>>, CallError> {
-        let mut instance = match slot.instance.take() {
-            Some(instance) => instance,
-            None => self.fresh().await?,
-        };
+        let mut instance = self.instance(slot).await?;
+        slot.bucket.begin_call();
         let deadline = self.manifest.pipeline_deadline();
         let begun = Instant::now();
         let result = match role {
@@ -342,9 +373,11 @@ impl Plugin {
                 .map(|patches| patches.into_iter().map(|p| p.map(|p| self.sign(p))).collect()),
         };
         self.stats.called(events.len(), begun.elapsed(), instance.memory());
-        if result.is_ok() {
-            slot.instance = Some(instance);
+        match &result {
+            Ok(_) => slot.bucket.keep_call(),
+            Err(_) => slot.bucket.drop_call(),
         }
+        slot.instance = result.is_ok().then_some(instance);
         result
     }
 
@@ -403,22 +436,32 @@ impl Plugin {
         slot: &mut Slot,
         delivery: Delivery<'_>,
     ) -> Result<Result<Vec<Action>, ReactError>, CallError> {
-        let mut instance = match slot.instance.take() {
-            Some(instance) => instance,
-            None => self.fresh().await?,
-        };
+        let mut instance = self.instance(slot).await?;
+        slot.bucket.begin_call();
         let begun = Instant::now();
         let result = instance.react(delivery, self.manifest.reaction_deadline()).await;
         self.stats.called(1, begun.elapsed(), instance.memory());
-        if result.is_ok() {
-            slot.instance = Some(instance);
+        match &result {
+            Ok(Ok(_)) => slot.bucket.keep_call(),
+            // Who did not react has nothing to remember.
+            Ok(Err(_)) | Err(_) => slot.bucket.drop_call(),
         }
+        slot.instance = result.is_ok().then_some(instance);
         result
     }
 
-    async fn fresh(&self) -> Result<Instance, CallError> {
+    /// The slot's instance, or a fresh one.
+    async fn instance(&self, slot: &mut Slot) -> Result<Instance, CallError> {
+        let now = slot.bucket.generation();
+        if let Some(instance) = slot.instance.take_if(|_| slot.born == now) {
+            return Ok(instance);
+        }
+        slot.instance = None;
+        slot.born = now;
+        let quota = self.manifest.state_quota();
+        let state = GuestState::new(Arc::clone(&slot.bucket), &self.state, quota);
         let mut instance =
-            Instance::start(&self.pre, &self.exports, &self.name, &self.manifest).await?;
+            Instance::start(&self.pre, &self.exports, &self.name, &self.manifest, state).await?;
         instance.configure().await.map_err(|e| CallError::Start(e.to_string()))?;
         Ok(instance)
     }

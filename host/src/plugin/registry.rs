@@ -30,7 +30,7 @@ use super::{
     trust::TrustedKeys,
     versions::{Disabled, Plan, PluginSet, RollBackError, Versions},
 };
-use crate::{event::PluginName, strict_toml};
+use crate::{event::PluginName, store::state::State, strict_toml};
 
 /// Why the registry cannot work.
 #[derive(Debug, Error)]
@@ -81,6 +81,7 @@ pub struct Registry {
     linker: Linker<Guest>,
     folder: Option<PathBuf>,
     cache: Option<Arc<Cache>>,
+    state: State,
     trusted: TrustedKeys,
     versions: Arc<Versions>,
     /// One rescan at a time.
@@ -88,12 +89,17 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// A registry over `folder`, or one that stays empty; what it compiles is kept in `cache`.
+    /// A registry over `folder`, or one that stays empty; what it compiles is kept in `cache`, what
+    /// plugins remember in `state`.
     /// Nothing is loaded yet.
     ///
     /// # Errors
     /// [`RegistryError`] when the folder cannot be read, or WebAssembly cannot run here.
-    pub fn new(folder: Option<PathBuf>, cache: Option<Cache>) -> Result<Self, RegistryError> {
+    pub fn new(
+        folder: Option<PathBuf>,
+        cache: Option<Cache>,
+        state: State,
+    ) -> Result<Self, RegistryError> {
         if let Some(path) = &folder {
             std::fs::read_dir(path)
                 .map_err(|source| RegistryError::Folder { path: path.clone(), source })?;
@@ -106,6 +112,7 @@ impl Registry {
             linker,
             folder,
             cache: cache.map(Arc::new),
+            state,
             trusted: TrustedKeys::default(),
             versions: Versions::new(),
             scanning: tokio::sync::Mutex::default(),
@@ -121,6 +128,11 @@ impl Registry {
     /// The folder, if there is one.
     pub fn folder(&self) -> Option<&Path> {
         self.folder.as_deref()
+    }
+
+    /// What plugins remember.
+    pub fn state(&self) -> &State {
+        &self.state
     }
 
     /// What runs now. Hold it for one batch, not longer: it keeps old versions alive.
@@ -304,14 +316,14 @@ impl Registry {
             )
         })?;
         let sidecar_file = file.with_extension("toml");
-        let manifest: Manifest = match sidecar {
-            Some(text) => strict_toml::from_str(&text, &sidecar_file).map_err(|e| LoadError {
+        // None is one that says nothing.
+        let text = sidecar.unwrap_or_default();
+        let manifest: Manifest =
+            strict_toml::from_str(&text, &sidecar_file).map_err(|e| LoadError {
                 file: sidecar_file.clone(),
                 step: Step::Sidecar,
                 reason: format!("line {}: {}", e.line, e.reason),
-            })?,
-            None => Manifest::default(),
-        };
+            })?;
         if let Some(pin) = manifest.sha256.as_ref().filter(|pin| **pin != *fingerprint.component) {
             return Err(fault(
                 Step::Trust,
@@ -346,7 +358,8 @@ impl Registry {
                     .map_err(|e| fault(Step::Compile, e))?
             }
         };
-        Plugin::load(&self.linker, component, plugin_name, fingerprint.component, manifest)
+        let hash = fingerprint.component;
+        Plugin::load(&self.linker, component, plugin_name, hash, manifest, &self.state)
             .await
             .map_err(|(step, reason)| fault(step, reason))
     }

@@ -23,7 +23,10 @@ use super::{
     registry::Change,
     status::{CameBy, PluginState, PluginStatus, VersionStatus},
 };
-use crate::event::{PluginName, Timestamp};
+use crate::{
+    event::{PluginName, Timestamp},
+    store::state::Pending,
+};
 
 /// What runs, at one moment.
 #[derive(Default)]
@@ -34,6 +37,27 @@ pub struct PluginSet {
     pub enrichers: Vec<Arc<Plugin>>,
     /// By name.
     pub reactions: Vec<Arc<Plugin>>,
+}
+
+impl PluginSet {
+    /// What filters and enrichers wrote since the last taking, for the commit of the batch.
+    pub fn take_written(&self) -> Vec<Pending> {
+        self.pipeline().filter_map(|plugin| plugin.pipeline_state().take()).collect()
+    }
+
+    /// Whether filters or enrichers have written anything since the last taking.
+    pub fn has_written(&self) -> bool {
+        self.pipeline().any(|plugin| plugin.pipeline_state().waiting() > 0)
+    }
+
+    /// Undoes what filters and enrichers wrote since the last taking.
+    pub fn give_up_written(&self) {
+        self.pipeline().for_each(|plugin| plugin.pipeline_state().give_up());
+    }
+
+    fn pipeline(&self) -> impl Iterator<Item = &Arc<Plugin>> {
+        self.filters.iter().chain(&self.enrichers)
+    }
 }
 
 /// That an operator has disabled a plugin.

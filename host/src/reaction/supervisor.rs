@@ -14,7 +14,10 @@ use crate::{
     event::{PluginName, Seq},
     pipeline::Pipeline,
     plugin::{PluginSet, Registry},
-    store::Store,
+    store::{
+        Store,
+        state::{Side, State},
+    },
 };
 
 use super::{positions::Positions, worker::Worker};
@@ -47,6 +50,7 @@ impl Reactions {
             pipeline,
             control,
             positions,
+            state: plugins.state().clone(),
             workers: JoinSet::new(),
             names: HashMap::new(),
         };
@@ -76,6 +80,7 @@ struct Supervisor {
     pipeline: Pipeline,
     control: Arc<dyn Control>,
     positions: Positions,
+    state: State,
     workers: JoinSet<()>,
     names: HashMap<Id, PluginName>,
 }
@@ -127,6 +132,9 @@ impl Supervisor {
             pipeline: self.pipeline.clone(),
             control: Arc::clone(&self.control),
             positions: self.positions.clone(),
+            bucket: self.state.bucket(name, Side::Reaction),
+            turn: None,
+            saved: 0,
         }
     }
 

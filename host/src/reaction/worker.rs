@@ -1,4 +1,7 @@
 //! One reaction plugin's way through the log: one event at a time, in order.
+//!
+//! What the plugin writes into its state is committed together with the cursor. So when a commit
+//! fails, the plugin goes back to where its cursor is on disk, and its state with it.
 
 use std::{
     sync::Arc,
@@ -7,7 +10,7 @@ use std::{
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::{
-    sync::watch,
+    sync::{OwnedMutexGuard, watch},
     time::{MissedTickBehavior, interval, sleep},
 };
 use tracing::{error, warn};
@@ -18,7 +21,10 @@ use crate::{
     event::{Cause, Draft, LogEntry, PluginName, Selection, Seq},
     pipeline::{Origin, Pipeline, PublishError},
     plugin::{Delivery, Plugin, PluginSet, ReactError},
-    store::{DeadLetter, Effect, Store, StoreError},
+    store::{
+        DeadLetter, Effect, Store, StoreError,
+        state::{Bucket, Pending},
+    },
 };
 
 use super::{decision, positions::Positions};
@@ -26,6 +32,9 @@ use super::{decision, positions::Positions};
 /// How often a cursor is saved while events need no action. What lies between is delivered again
 /// after a crash, which by contract does no harm.
 const SAVE_EVERY: Duration = Duration::from_millis(200);
+
+/// What is written into a plugin's state between two savings, in bytes.
+const SAVE_AT_BYTES: usize = 256 << 10;
 
 /// The first wait before another try; each further one is twice as long, with jitter.
 const FIRST_RETRY: Duration = Duration::from_millis(200);
@@ -43,6 +52,11 @@ pub(super) struct Worker {
     pub(super) pipeline: Pipeline,
     pub(super) control: Arc<dyn Control>,
     pub(super) positions: Positions,
+    pub(super) bucket: Arc<Bucket>,
+    /// Held while the bucket has writes that are not with the writer yet.
+    pub(super) turn: Option<OwnedMutexGuard<()>>,
+    /// The cursor on disk.
+    pub(super) saved: Seq,
 }
 
 /// Why a worker left an event or the log.
@@ -51,6 +65,8 @@ enum Leave {
     Stop,
     /// Another version of the plugin is there.
     NewVersion,
+    /// What was done since the cursor on disk could not be committed.
+    Lost,
 }
 
 impl Worker {
@@ -65,11 +81,18 @@ impl Worker {
             None => self.start().await,
         };
         let Some(mut position) = start else { return };
+        self.saved = position;
         while let Some(plugin) = self.current() {
             let leave = self.follow(&plugin, &mut position).await;
-            self.save(position).await;
+            let lost = matches!(leave, Leave::Lost) || self.save(position).await.is_err();
             if matches!(leave, Leave::Stop) {
                 return;
+            }
+            if lost {
+                position = self.saved;
+                if self.wait(STORE_RETRY).await.is_err() {
+                    return;
+                }
             }
         }
     }
@@ -105,7 +128,6 @@ impl Worker {
             ..Selection::default()
         };
         let mut events = self.bus.subscribe_after(selection, *position);
-        let mut saved = *position;
         let mut clock = interval(SAVE_EVERY);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -115,9 +137,10 @@ impl Worker {
                 biased;
                 leave = self.leave(plugin) => return leave,
                 _ = clock.tick() => {
-                    if *position > saved {
-                        self.save(*position).await;
-                        saved = *position;
+                    if *position > self.saved
+                        && let Err(lost) = self.save(*position).await
+                    {
+                        return lost;
                     }
                 }
                 next = events.next() => match next {
@@ -151,13 +174,28 @@ impl Worker {
             .build();
         let mut attempt = 1;
         loop {
-            let (reason, may_retry) = match plugin.react(Delivery { entry, attempt }).await {
-                Ok(actions) if actions.is_empty() => return Ok(()),
+            if self.turn.is_none() {
+                self.turn = Some(Arc::clone(self.bucket.turn()).lock_owned().await);
+            }
+            let answer = plugin.react(Delivery { entry, attempt }).await;
+            if self.bucket.waiting() == 0 {
+                self.turn = None;
+            }
+            let (reason, may_retry) = match answer {
+                Ok(actions) if actions.is_empty() => {
+                    return match self.bucket.waiting() {
+                        0..SAVE_AT_BYTES => Ok(()),
+                        _ => self.save(entry.seq).await,
+                    };
+                }
                 Ok(actions) => match decision::decide(plugin, entry, actions) {
                     Ok(decision) => match self.command(decision.commands).await {
                         Ok(()) => {
                             plugin.count_changed(1);
-                            return self.emit(entry, decision.drafts).await;
+                            return match decision.drafts.is_empty() {
+                                true => self.save(entry.seq).await,
+                                false => self.emit(entry, decision.drafts).await,
+                            };
                         }
                         Err(e) => (e.to_string(), matches!(e, ControlError::Unavailable(_))),
                     },
@@ -169,6 +207,7 @@ impl Worker {
                 Err(ReactError::Retry(reason)) => (reason, true),
                 Err(ReactError::Quarantined(until)) => {
                     // It was not called, so this is no attempt.
+                    self.save(entry.seq - 1).await?;
                     self.wait_with(plugin, until.saturating_duration_since(Instant::now())).await?;
                     continue;
                 }
@@ -176,6 +215,7 @@ impl Worker {
             match waits.next().filter(|_| may_retry) {
                 Some(wait) => {
                     warn!(plugin = self.name.as_str(), event = %entry.event.id, "attempt {attempt} failed, next in {wait:.1?}: {reason}");
+                    self.save(entry.seq - 1).await?;
                     self.wait_with(plugin, wait).await?;
                     attempt += 1;
                 }
@@ -198,23 +238,22 @@ impl Worker {
     async fn emit(&mut self, entry: &LogEntry, drafts: Vec<Draft>) -> Result<(), Leave> {
         let cause = Cause { event_id: entry.event.id, plugin: self.name.clone() };
         let origin = Origin::Reaction { cause, hops: entry.hops + 1 };
-        loop {
-            let effects = vec![self.moved(entry.seq)];
-            let outcomes = self.pipeline.submit(drafts.clone(), origin.clone(), effects).await;
-            // A conflict says that an earlier run emitted something under this id: that run counts.
-            let failure = outcomes
-                .into_iter()
-                .filter_map(Result::err)
-                .find(|e| !matches!(e, PublishError::Conflict { .. }));
-            match failure {
-                None => return Ok(()),
-                Some(PublishError::Closed | PublishError::Store(StoreError::Closed)) => {
-                    return Err(Leave::Stop);
-                }
-                Some(e) => {
-                    warn!(plugin = self.name.as_str(), event = %entry.event.id, "what it emits is not committed yet: {e}");
-                    self.wait(STORE_RETRY).await?;
-                }
+        let effects = vec![self.moved(entry.seq)];
+        let outcomes = self.pipeline.submit(drafts, origin, effects, self.bucket.take()).await;
+        self.turn = None;
+        // A conflict says that an earlier run emitted something under this id: that run counts.
+        let failure = outcomes
+            .into_iter()
+            .filter_map(Result::err)
+            .find(|e| !matches!(e, PublishError::Conflict { .. }));
+        match failure {
+            None => {
+                self.saved = entry.seq;
+                Ok(())
+            }
+            Some(e) => {
+                warn!(plugin = self.name.as_str(), event = %entry.event.id, "what it emits is not committed yet: {e}");
+                Err(Leave::Lost)
             }
         }
     }
@@ -229,20 +268,37 @@ impl Worker {
             attempts,
         };
         let effects = vec![Effect::DeadLetter(letter), self.moved(entry.seq)];
-        while let Err(e) = self.store.apply(effects.clone()).await {
+        if let Err(e) = self.commit(effects, entry.seq).await {
             warn!("reaction {}: a dead letter cannot be stored: {e}", self.name);
-            self.wait(STORE_RETRY).await?;
+            return Err(Leave::Lost);
         }
         Ok(())
     }
 
-    async fn save(&self, position: Seq) {
-        if let Err(e) = self.store.apply(vec![self.moved(position)]).await {
-            warn!(
-                "reaction {}: its cursor cannot be saved, events may be delivered again: {e}",
-                self.name
-            );
+    /// Saves the cursor, with what was written up to there.
+    async fn save(&mut self, position: Seq) -> Result<(), Leave> {
+        let has_written = self.bucket.waiting() > 0;
+        match self.commit(vec![self.moved(position)], position).await {
+            Ok(()) => Ok(()),
+            Err(e) => {
+                warn!(
+                    "reaction {}: its cursor cannot be saved, events may be delivered again: {e}",
+                    self.name
+                );
+                // Without writes nothing hangs on the cursor: the next saving makes up for it.
+                if has_written { Err(Leave::Lost) } else { Ok(()) }
+            }
         }
+    }
+
+    async fn commit(&mut self, effects: Vec<Effect>, position: Seq) -> Result<(), StoreError> {
+        let writes: Vec<Pending> = self.bucket.take().into_iter().collect();
+        let outcome = self.store.apply_with(effects, writes).await;
+        self.turn = None;
+        if outcome.is_ok() {
+            self.saved = position;
+        }
+        outcome
     }
 
     fn moved(&self, seq: Seq) -> Effect {

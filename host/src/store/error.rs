@@ -89,6 +89,10 @@ pub enum StoreError {
     /// send again by id.
     #[error("the database failed, the outcome of the last commit is unknown: {0}")]
     Failed(String),
+    /// The batch was decided on a plugin's state that did not reach the disk: nothing of it is
+    /// stored; the same events can be sent again at once.
+    #[error("not stored: an earlier write that this was decided on did not reach the disk")]
+    Stale,
     /// The store was closed.
     #[error("the store is closed")]
     Closed,

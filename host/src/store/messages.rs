@@ -6,7 +6,7 @@ use crate::event::{
     Cause, Digest, Dropped, Event, EventId, LogEntry, PluginName, Seq, Subject, Timestamp,
 };
 
-use super::StoreError;
+use super::{StoreError, state::Pending};
 
 /// An event on its way into the log: all of its envelope but what the commit decides.
 #[derive(Debug)]
@@ -90,6 +90,8 @@ pub struct Batch {
     pub entries: Vec<NewEntry>,
     /// Applied after the entries.
     pub effects: Vec<Effect>,
+    /// What plugins wrote while they handled the entries, or what the effects are about.
+    pub state: Vec<Pending>,
     /// Told after the commit is on disk.
     pub done: OnCommit,
 }

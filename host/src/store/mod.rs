@@ -1,7 +1,8 @@
 //! The log: one SQLite file that holds every accepted event, in order.
 //!
 //! **Format.** `events` is append-only by `seq`; `changes` says what enrichers did; `cursors` says
-//! how far each sink has come; `dead_letters` is what plugins gave up on. `events_rfc3339` is the
+//! how far each sink has come; `dead_letters` is what plugins gave up on; `plugin_state` is what they
+//! remember. `events_rfc3339` is the
 //! same log with times that people read. The schema is versioned (`migrations/`), a file of a
 //! later version or of somebody else is refused, and a lock file beside it keeps a second host
 //! away. Any number of other processes may read.
@@ -12,7 +13,7 @@
 //!
 //! **Invariants.** A batch is answered after `COMMIT` returned in WAL mode with
 //! `synchronous=FULL`: it survives a kill and a power cut. `seq` has no gaps. Entries and effects
-//! of one batch are stored together or not at all.
+//! of one batch are stored together or not at all, and so is what plugins wrote for it (`state/`).
 //!
 //! **Recovery.** SQLite's own: on opening, committed frames of the WAL are replayed, torn ones
 //! ignored. Nothing else is needed.
@@ -26,6 +27,7 @@ mod query;
 mod reader;
 mod row;
 mod schema;
+pub mod state;
 mod writer;
 
 use std::{
@@ -45,6 +47,7 @@ pub use writer::Observer;
 
 use crate::event::Seq;
 use messages::Command;
+use state::Pending;
 
 /// Batches that may wait for the writer. With the group commit behind it, more would only hide
 /// that the disk is slower than the senders.
@@ -127,10 +130,22 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when they are not committed.
     pub async fn apply(&self, effects: Vec<Effect>) -> Result<(), StoreError> {
+        self.apply_with(effects, Vec::new()).await
+    }
+
+    /// Commits effects and what a plugin wrote for them, and waits for the disk.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they are not committed.
+    pub async fn apply_with(
+        &self,
+        effects: Vec<Effect>,
+        state: Vec<Pending>,
+    ) -> Result<(), StoreError> {
         let (answer, outcome) = oneshot::channel();
         // Who asked may have gone; the effects are committed all the same.
         let done: OnCommit = Box::new(move |result| drop(answer.send(result.map(drop))));
-        self.submit(Batch { entries: Vec::new(), effects, done }).await;
+        self.submit(Batch { entries: Vec::new(), effects, state, done }).await;
         outcome.await.unwrap_or(Err(StoreError::Closed))
     }
 

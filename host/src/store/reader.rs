@@ -16,6 +16,7 @@ use super::{
     Change, StoreError,
     query::{self, Page, Query},
     row, schema,
+    state::{self, Side, StateEntry, StateUsage},
 };
 
 /// Readers at work at once. Two cores and a disk gain nothing from more.
@@ -150,6 +151,43 @@ impl Reader {
                 .query_row([], |row| row.get::<_, i64>(0).map(|count| count as u64))
         })
         .await
+    }
+
+    /// How much each bucket of a plugin holds.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`] when SQLite fails.
+    pub async fn state_usage(&self, plugin: PluginName) -> Result<[StateUsage; 2], StoreError> {
+        self.run(move |db| {
+            let [pipeline, reaction] = Side::ALL.map(|side| state::usage(db, &plugin, side));
+            Ok([pipeline?, reaction?])
+        })
+        .await
+    }
+
+    /// Every entry of a plugin's bucket, by key, as all were at one moment.
+    ///
+    /// # Errors
+    /// [`StoreError::TooSlow`] after five seconds; [`StoreError::Read`] when SQLite fails.
+    pub async fn state_entries(
+        &self,
+        plugin: PluginName,
+        side: Side,
+    ) -> Result<Vec<StateEntry>, StoreError> {
+        self.run(move |db| state::entries(db, &plugin, side)).await
+    }
+
+    /// The value of a key in a plugin's bucket.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`] when SQLite fails.
+    pub async fn state_value(
+        &self,
+        plugin: PluginName,
+        side: Side,
+        key: String,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        self.run(move |db| state::value(db, &plugin, side, &key, <[u8]>::to_vec)).await
     }
 
     async fn run<T, F>(&self, read: F) -> Result<T, StoreError>

@@ -26,6 +26,7 @@ const WAL_KEEP_BYTES: i64 = 64 << 20;
 const STEPS: &[M<'_>] = &[
     M::up(include_str!("migrations/01_log.sql")),
     M::up(index::MIGRATION),
+    M::up(include_str!("migrations/03_state.sql")),
     M::up(include_str!("migrations/04_plugins.sql")),
 ];
 const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);

@@ -25,7 +25,7 @@ pub(crate) fn entry(event_type: EventType, project: &str, session: &str) -> NewE
 async fn commit(store: &Store, entries: Vec<NewEntry>) -> Result<Vec<Arc<LogEntry>>, StoreError> {
     let (answer, outcome) = oneshot::channel();
     let done: OnCommit = Box::new(move |result| drop(answer.send(result)));
-    store.submit(Batch { entries, effects: vec![], done }).await;
+    store.submit(Batch { entries, effects: vec![], state: vec![], done }).await;
     outcome.await.unwrap()
 }
 

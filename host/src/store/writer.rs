@@ -19,6 +19,7 @@ use super::{
     StoreError,
     messages::{Batch, Command, Effect, OnCommit},
     row,
+    state::Pending,
 };
 
 /// The most events of one transaction. More would make the first of them wait.
@@ -79,7 +80,7 @@ impl Writer {
         // Who sent after the end is answered as well.
         while let Some(command) = self.inbox.blocking_recv() {
             if let Command::Commit(batch) = command {
-                (batch.done)(Err(StoreError::Closed));
+                refuse(batch, &StoreError::Closed);
             }
         }
         if let Err(e) = self.checkpoint("TRUNCATE") {
@@ -88,11 +89,21 @@ impl Writer {
     }
 
     fn commit(&mut self, batches: Vec<Batch>) {
+        // One after the other: a refused batch makes those stale that were decided on its writes.
+        let mut sound = Vec::with_capacity(batches.len());
+        for batch in batches {
+            match batch.state.iter().any(Pending::is_stale) {
+                true => refuse(batch, &StoreError::Stale),
+                false => sound.push(batch),
+            }
+        }
+        let batches = sound;
         if batches.is_empty() {
             return;
         }
         if let Some(reason) = self.failure.borrow().clone() {
-            batches.into_iter().for_each(|b| (b.done)(Err(StoreError::Failed(reason.clone()))));
+            let failed = StoreError::Failed(reason);
+            batches.into_iter().for_each(|batch| refuse(batch, &failed));
             return;
         }
         let begun = Instant::now();
@@ -108,7 +119,7 @@ impl Writer {
             }
             Err(e) => {
                 let outcome = self.judge(&e);
-                batches.into_iter().for_each(|batch| (batch.done)(Err(outcome.clone())));
+                batches.into_iter().for_each(|batch| refuse(batch, &outcome));
             }
         }
     }
@@ -128,6 +139,7 @@ impl Writer {
                 at,
             ))
         });
+        batch.state.into_iter().for_each(Pending::committed);
         (entries.collect(), batch.done)
     }
 
@@ -159,6 +171,13 @@ impl Writer {
     }
 }
 
+/// Nothing of the batch is stored. What plugins wrote for it is taken back before anybody is told.
+fn refuse(batch: Batch, error: &StoreError) {
+    let Batch { state, done, .. } = batch;
+    drop(state);
+    done(Err(error.clone()));
+}
+
 fn write(
     connection: &mut Connection,
     first: Seq,
@@ -186,8 +205,9 @@ fn write(
             seq += 1;
         }
     }
-    for effect in batches.iter().flat_map(|batch| &batch.effects) {
-        apply(&transaction, effect, at)?;
+    for batch in batches {
+        batch.effects.iter().try_for_each(|effect| apply(&transaction, effect, at))?;
+        batch.state.iter().try_for_each(|writes| writes.write(&transaction))?;
     }
     transaction.commit()
 }

@@ -21,6 +21,8 @@ wit_bindgen::generate!({
         world imports {
             import wasi:config/store@0.2.0-rc.1;
             import wasi:logging/logging@0.1.0-draft;
+            import wasi:keyvalue/store@0.2.0-draft;
+            import wasi:keyvalue/atomics@0.2.0-draft;
             import ennio:plugin/types@0.1.0;
         }
     ",

@@ -1,4 +1,4 @@
-//! The two things that a plugin asks of its host, in a component and in a test. Nothing else in
+//! What a plugin asks of its host, in a component and in a test. Nothing else in
 //! this crate may know which of the two it is.
 
 #[cfg(target_arch = "wasm32")]
@@ -8,6 +8,6 @@ mod side;
 #[path = "host/native.rs"]
 mod side;
 
-pub(crate) use side::{config, log};
+pub(crate) use side::{Bucket, config, log, open_bucket};
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use side::{set_config, take_log};
+pub(crate) use side::{clear_state, set_config, take_log};

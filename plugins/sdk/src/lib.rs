@@ -49,7 +49,7 @@
 //! - [`config`]: the plugin's typed configuration, and what is wrong with it.
 //! - [`Event`], [`Priority`], [`event_type`], [`subject`], [`timestamp`]: what an event is.
 //! - [`Filter`], [`Enricher`], [`Reaction`]: the roles.
-//! - [`RecentMap`]: state that stays bounded.
+//! - [`kv`]: state that the host keeps; [`RecentMap`]: a cache that stays bounded.
 //! - [`log`]: lines for the plugin's log.
 //! - [`export!`]: the component; [`testing`]: the host in a test.
 
@@ -71,6 +71,7 @@ pub mod bindings;
 pub mod component;
 pub mod config;
 pub mod event_type;
+pub mod kv;
 pub mod log;
 pub mod subject;
 #[cfg(not(target_arch = "wasm32"))]

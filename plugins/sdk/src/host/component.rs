@@ -1,7 +1,9 @@
 //! The host behind the contract's imports.
 
 use crate::bindings::wasi::config::store::{self, Error};
+use crate::bindings::wasi::keyvalue::{atomics, store as keyvalue};
 use crate::bindings::wasi::logging::logging;
+use crate::kv;
 use crate::log::Level;
 
 pub(crate) fn config() -> Result<Vec<(String, String)>, String> {
@@ -20,4 +22,54 @@ pub(crate) fn log(level: Level, context: &str, line: &str) {
         Level::Critical => logging::Level::Critical,
     };
     logging::log(level, context, line);
+}
+
+/// A handle of a bucket.
+pub(crate) struct Bucket(keyvalue::Bucket);
+
+pub(crate) fn open_bucket(name: &str) -> Result<Bucket, kv::Error> {
+    keyvalue::open(name).map(Bucket).map_err(told)
+}
+
+impl Bucket {
+    pub(crate) fn get(&self, key: &str) -> Result<Option<Vec<u8>>, kv::Error> {
+        self.0.get(key).map_err(told)
+    }
+
+    pub(crate) fn set(&self, key: &str, value: &[u8]) -> Result<(), kv::Error> {
+        self.0.set(key, value).map_err(told)
+    }
+
+    pub(crate) fn delete(&self, key: &str) -> Result<(), kv::Error> {
+        self.0.delete(key).map_err(told)
+    }
+
+    pub(crate) fn increment(&self, key: &str, by: u64) -> Result<u64, kv::Error> {
+        atomics::increment(&self.0, key, by).map_err(told)
+    }
+
+    pub(crate) fn keys(&self) -> Result<Vec<String>, kv::Error> {
+        let mut keys = Vec::new();
+        let mut next = None;
+        loop {
+            let page = self.0.list_keys(next).map_err(told)?;
+            keys.extend(page.keys);
+            next = page.cursor;
+            if next.is_none() {
+                return Ok(keys);
+            }
+        }
+    }
+}
+
+fn told(error: keyvalue::Error) -> kv::Error {
+    match error {
+        keyvalue::Error::NoSuchStore => {
+            kv::Error::new("there is no such bucket (there are `pipeline` and `reaction`)")
+        }
+        keyvalue::Error::AccessDenied => {
+            kv::Error::new("the bucket of the plugin's other role can only be read")
+        }
+        keyvalue::Error::Other(text) => kv::Error::new(text),
+    }
 }

@@ -14,12 +14,24 @@ const BATCH: usize = 64;
 const ACTIONS: usize = 32;
 
 /// Configures a plugin as the host would from a sidecar with this `[config]`: anything that
-/// serialises to a table (`json!({"key": 1})`, a `toml::Table`), or `()` for no configuration.
+/// serialises to a table (`json!({"key": 1})`, a `toml::Table`), or `()` for no configuration. Its
+/// state is empty.
 ///
 /// # Errors
 ///
 /// Those of the plugin's `configure`, and of a configuration that does not read as its type.
 pub fn configure<P: Plugin>(config: impl Serialize) -> Result<P, String> {
+    host::clear_state();
+    restart(config)
+}
+
+/// Like [`configure`], with the state that an earlier instance has written in this thread: what
+/// comes after a reload, a trap or a restart of the host.
+///
+/// # Errors
+///
+/// Those of [`configure`].
+pub fn restart<P: Plugin>(config: impl Serialize) -> Result<P, String> {
     let table = match serde_json::to_value(config).expect("a configuration is plain data") {
         Value::Null => Map::new(),
         Value::Object(table) => table,

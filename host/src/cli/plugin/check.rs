@@ -1,0 +1,82 @@
+//! `ennio plugin check`: whether a component would be loaded, without a host.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use crate::{
+    cli::output::{Output, plain},
+    event::SubjectPattern,
+    plugin::{KeySource, OnError, Provision, Registry, TrustedKeys},
+    store::state::State,
+};
+
+/// Say whether a component would be loaded, what it is, and what it imports and is granted.
+///
+/// Does what a host does when the file appears in its plugin folder, sidecar beside it included,
+/// without a host: compile, link, instantiate, describe, configure. Exits with 1, and the step at
+/// which it stopped, when it would not be loaded.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The component, `NAME.wasm`; `NAME.toml` beside it is its sidecar
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Ask for a signature, as a host with this key does: a public key of minisign, or its file
+    #[arg(long, value_name = "KEY")]
+    trusted_key: Vec<KeySource>,
+}
+
+pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let trusted = TrustedKeys::read(&args.trusted_key)?;
+    let registry = Registry::new(None, None, State::in_memory())?.trusting(trusted);
+    let plugin = registry.examine(&args.file).await?;
+    let manifest = plugin.manifest();
+    let patterns = |patterns: &[SubjectPattern]| match patterns {
+        [] => "nothing".to_owned(),
+        patterns => patterns.iter().map(SubjectPattern::as_str).collect::<Vec<_>>().join(" "),
+    };
+    let commands = match manifest.capabilities.commands.as_slice() {
+        [] => "nothing".to_owned(),
+        names => names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" "),
+    };
+    let on_error = match manifest.on_error {
+        OnError::Pass => "pass",
+        OnError::Drop => "drop",
+        OnError::Hold => "hold",
+    };
+    let mut facts = vec![
+        ("is", plugin.roles().names().collect::<Vec<_>>().join(", ")),
+        ("version", format!("{}: {}", plugin.version(), plugin.summary())),
+        ("sha256", plugin.hash().to_string()),
+        ("sees", format!("{} from {}", patterns(plugin.subscribe()), plugin.min_priority())),
+        ("may emit", patterns(&manifest.capabilities.emit)),
+        ("commands", commands),
+        ("memory", format!("at most {} MiB", manifest.limits.memory_mib.get())),
+    ];
+    let roles = plugin.roles();
+    if roles.filter || roles.enricher {
+        let time = manifest.pipeline_deadline().as_millis();
+        facts.push((
+            "runs",
+            format!("order {}, {time} ms a call, on_error {on_error}", manifest.order),
+        ));
+    }
+    if roles.reaction {
+        let time = manifest.reaction_deadline().as_millis();
+        let retries = manifest.reaction.retries.get();
+        facts.push(("reacts", format!("{time} ms a call, {retries} retries")));
+    }
+    let mut output = Output::stdout();
+    output.line(&format!("{}: would be loaded", args.file.display()))?;
+    for (name, fact) in facts {
+        output.line(&format!("  {name:<9} {}", plain(&fact)))?;
+    }
+    output.line("  imports")?;
+    for (name, provision) in plugin.imports() {
+        let note = match provision {
+            Provision::Full => "",
+            Provision::Empty => "  (nothing behind it)",
+        };
+        output.line(&format!("    {}{note}", plain(&name)))?;
+    }
+    output.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
