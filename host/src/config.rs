@@ -14,7 +14,7 @@ use thiserror::Error;
 use crate::{
     control::CommandName,
     nats::{NatsUrl, Prefix},
-    plugin::KeySource,
+    plugin::{KeySource, WatchMode},
     strict_toml,
 };
 
@@ -76,7 +76,7 @@ impl Default for ApiConfig {
 }
 
 /// Plugins.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PluginsConfig {
     /// The folder of `NAME.wasm` and `NAME.toml`. No plugin runs without one.
@@ -84,10 +84,32 @@ pub struct PluginsConfig {
     /// The folder that keeps compiled plugins, for this user alone. Default: the database's name
     /// with `-plugins` behind it.
     pub cache: Option<PathBuf>,
+    /// How changes of the folder are found: `auto` or `poll`. Default `auto`.
+    pub watch: WatchMode,
+    /// Milliseconds between two looks at the folder where the file system tells nothing, 50 to
+    /// 3 600 000. Default 1 000.
+    #[serde(deserialize_with = "interval")]
+    pub watch_interval_ms: u64,
     /// Public keys of minisign, or files that hold one. With at least one, every component and every
     /// sidecar needs a signature by one of them. Default: none.
     #[serde(deserialize_with = "all_parsed")]
     pub trusted_keys: Vec<KeySource>,
+}
+
+impl Default for PluginsConfig {
+    fn default() -> Self {
+        let (watch, watch_interval_ms) = (WatchMode::Auto, 1000);
+        Self { folder: None, cache: None, watch, watch_interval_ms, trusted_keys: Vec::new() }
+    }
+}
+
+fn interval<'de, D: serde::Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    let range = 50..=3_600_000;
+    let value = i64::deserialize(from)?;
+    u64::try_from(value).ok().filter(|value| range.contains(value)).ok_or_else(|| {
+        let (least, most) = (range.start(), range.end());
+        serde::de::Error::custom(format!("{value} is not within {least} to {most}"))
+    })
 }
 
 /// NATS.

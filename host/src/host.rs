@@ -21,8 +21,8 @@ use crate::{
     nats::{CommandListener, NatsOptions, NatsStatus, Publisher},
     pipeline::{self, Pipeline, PublishError, Receipt},
     plugin::{
-        Cache, CacheError, Disabled, PluginStatus, Registry, RegistryError, TrustedKeys, Watcher,
-        WatcherError,
+        Cache, CacheError, Disabled, PluginStatus, Registry, RegistryError, TrustedKeys,
+        WatchOptions, Watcher,
     },
     reaction::{Positions, Reactions},
     store::{
@@ -49,9 +49,6 @@ pub enum StartError {
     /// The cache of compiled plugins.
     #[error(transparent)]
     Cache(#[from] CacheError),
-    /// Hot reload.
-    #[error(transparent)]
-    Watcher(#[from] WatcherError),
 }
 
 /// What a host is made of.
@@ -60,6 +57,7 @@ pub struct Builder {
     database: PathBuf,
     plugins: Option<PathBuf>,
     cache: Option<PathBuf>,
+    watch: WatchOptions,
     trusted: TrustedKeys,
     nats: Option<NatsOptions>,
     nats_commands: Vec<CommandName>,
@@ -101,6 +99,12 @@ impl Builder {
     /// `-plugins` behind it, in the same folder.
     pub fn plugin_cache(mut self, folder: impl Into<PathBuf>) -> Self {
         self.cache = Some(folder.into());
+        self
+    }
+
+    /// How changes of the plugin folder are found. Default: the file system tells.
+    pub fn watch(mut self, options: WatchOptions) -> Self {
+        self.watch = options;
         self
     }
 
@@ -153,7 +157,7 @@ impl Builder {
             plugins.disable(&name, Disabled { since, by });
         }
         plugins.rescan(true).await;
-        let watcher = Watcher::start(Arc::clone(&plugins))?;
+        let watcher = Watcher::start(Arc::clone(&plugins), self.watch);
         let (pipeline, sequencer) =
             Pipeline::start(Arc::clone(&store), Arc::clone(&plugins), metrics.clone());
         let publisher =
@@ -194,6 +198,7 @@ impl Host {
             database: database.into(),
             plugins: None,
             cache: None,
+            watch: WatchOptions::default(),
             trusted: TrustedKeys::default(),
             nats: None,
             nats_commands: vec![CommandName::Status],

@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
@@ -19,7 +19,7 @@ use crate::{
     config::{Config, LogConfig, LogFormat},
     host::Host,
     nats::{NatsOptions, NatsUrl},
-    plugin::TrustedKeys,
+    plugin::{TrustedKeys, WatchMode, WatchOptions},
 };
 
 /// Run a host
@@ -41,6 +41,9 @@ pub(super) struct Args {
     /// Folder of plugins, watched for changes [default: none]
     #[arg(long, env = "ENNIO_PLUGINS", value_name = "DIR")]
     plugins: Option<PathBuf>,
+    /// How changes of the plugin folder are found: `auto`, or `poll` for a network file system [default: auto]
+    #[arg(long, env = "ENNIO_WATCH", value_name = "MODE")]
+    watch: Option<WatchMode>,
     /// NATS server that committed events are published to [default: none]
     #[arg(long, env = "ENNIO_NATS", value_name = "URL", hide_env_values = true)]
     nats: Option<NatsUrl>,
@@ -61,7 +64,10 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
     // The address first: a second host then stops before it touches anything.
     let listener = Server::bind(config.api.listen).await?;
-    let mut builder = Host::builder(&config.store.database);
+    let mut builder = Host::builder(&config.store.database).watch(WatchOptions {
+        mode: config.plugins.watch,
+        interval: Duration::from_millis(config.plugins.watch_interval_ms),
+    });
     if let Some(folder) = &config.plugins.folder {
         builder = builder.plugins(folder);
     }
@@ -123,6 +129,9 @@ fn configure(args: Args) -> anyhow::Result<(Config, Option<Token>)> {
     }
     if let Some(folder) = args.plugins {
         config.plugins.folder = Some(folder);
+    }
+    if let Some(mode) = args.watch {
+        config.plugins.watch = mode;
     }
     if let Some(url) = args.nats {
         config.nats.url = Some(url);

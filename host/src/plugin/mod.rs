@@ -7,7 +7,7 @@
 //! calls it in batches and replaces it after a trap, `breaker` leaves alone who keeps failing.
 //! `folder` reads what lies in the plugin folder, `trust` asks who signed it, `registry` loads what is
 //! new there, `versions` knows what runs, what ran before and what is disabled, `probation` watches
-//! over a version that took over, `watcher` follows the folder.
+//! over a version that took over, `watcher` says when to look again.
 //!
 //! Nothing that a guest does reaches beyond here: a trap, a missed deadline, nonsense or a flood
 //! is a [`CallError`] about one event, and what happens to that event is the sidecar's `on_error`.
@@ -48,4 +48,4 @@ pub use registry::{Change, Registry, RegistryError, ReloadError};
 pub use status::{CameBy, PluginState, PluginStatus, Stats, VersionStatus};
 pub use trust::{KeyError, KeySource, TrustedKeys};
 pub use versions::{Disabled, PluginSet, RollBackError};
-pub use watcher::{Watcher, WatcherError};
+pub use watcher::{WatchMode, WatchOptions, Watcher};

@@ -9,7 +9,10 @@ use std::{
     collections::BTreeSet,
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use thiserror::Error;
@@ -21,7 +24,7 @@ use super::{
     cache::Cache,
     component::{LoadError, Step, compile},
     engine::Engine,
-    folder::{Candidate, Found, Look, read, scan},
+    folder::{Candidate, Found, read, scan},
     guest::Guest,
     linker::linker,
     manifest::Manifest,
@@ -86,6 +89,8 @@ pub struct Registry {
     versions: Arc<Versions>,
     /// One rescan at a time.
     scanning: tokio::sync::Mutex<()>,
+    /// The folder could not be read the last time.
+    unreadable: AtomicBool,
 }
 
 impl Registry {
@@ -116,6 +121,7 @@ impl Registry {
             trusted: TrustedKeys::default(),
             versions: Versions::new(),
             scanning: tokio::sync::Mutex::default(),
+            unreadable: AtomicBool::new(false),
         })
     }
 
@@ -153,11 +159,18 @@ impl Registry {
     pub async fn rescan(&self, settled: bool) -> (Vec<Change>, bool) {
         let _one_at_a_time = self.scanning.lock().await;
         let Some(folder) = self.folder.clone() else { return (Vec::new(), false) };
-        let look = self.look(settled);
-        let found = match tokio::task::spawn_blocking(move || scan(&folder, look)).await {
-            Ok(Ok(found)) => found,
+        let (looks, signatures) = (self.versions.looks(), self.trusted.ask());
+        let scanned =
+            tokio::task::spawn_blocking(move || scan(&folder, settled, signatures, &looks)).await;
+        let found = match scanned {
+            Ok(Ok(found)) => {
+                self.unreadable.store(false, Ordering::Relaxed);
+                found
+            }
             Ok(Err(e)) => {
-                warn!("the plugin folder cannot be read, what runs stays: {e}");
+                if !self.unreadable.swap(true, Ordering::Relaxed) {
+                    warn!("the plugin folder cannot be read, what runs stays: {e}");
+                }
                 return (Vec::new(), false);
             }
             Err(e) => {
@@ -171,6 +184,12 @@ impl Registry {
         for (name, found) in found {
             match found {
                 Found::Unsettled => again = true,
+                Found::Unchanged => self.versions.present(&name),
+                Found::Candidate(candidate)
+                    if !settled && self.versions.lost_sidecar(&name, &candidate) =>
+                {
+                    again = true;
+                }
                 Found::Unreadable(error) => {
                     changes.extend(self.versions.refuse(&name, None, error))
                 }
@@ -247,18 +266,15 @@ impl Registry {
         self.load(&name, self.find(file).await?, None).await
     }
 
-    fn look(&self, settled: bool) -> Look {
-        Look { settled, signatures: self.trusted.ask() }
-    }
-
     /// What lies there, taken as it is.
     async fn find(&self, file: &Path) -> Result<Candidate, LoadError> {
         let fault = |reason: String| LoadError { file: file.into(), step: Step::Read, reason };
-        let (path, look) = (file.to_owned(), self.look(true));
-        match tokio::task::spawn_blocking(move || read(&path, look)).await {
-            Ok(Found::Candidate(candidate)) => Ok(candidate),
-            Ok(Found::Unreadable(error)) => Err(error),
-            Ok(Found::Unsettled) => Err(fault("is being written".into())),
+        let (path, signatures) = (file.to_owned(), self.trusted.ask());
+        match tokio::task::spawn_blocking(move || read(&path, true, signatures, None)).await {
+            Ok(Some(Found::Candidate(candidate))) => Ok(candidate),
+            Ok(Some(Found::Unreadable(error))) => Err(error),
+            Ok(Some(Found::Unsettled | Found::Unchanged)) => Err(fault("is being written".into())),
+            Ok(None) => Err(fault("there is no such file".into())),
             Err(e) => Err(fault(e.to_string())),
         }
     }
@@ -286,7 +302,7 @@ impl Registry {
 
     /// Loads a candidate that is new, or any when asked to do it `again`.
     async fn try_candidate(&self, name: &str, candidate: Candidate, again: bool) -> Option<Change> {
-        let Plan::Load(component) = self.versions.plan(name, &candidate.fingerprint, again) else {
+        let Plan::Load(component) = self.versions.plan(name, &candidate, again) else {
             return None;
         };
         let (file, fingerprint) = (candidate.file.clone(), candidate.fingerprint.clone());

@@ -95,9 +95,10 @@ impl TrustedKeys {
                 reason,
             })
         };
-        check(file, bytes, &signatures.component)?;
+        let [of_component, of_sidecar] = signatures;
+        check(file, bytes, of_component)?;
         match sidecar {
-            Some(text) => check(&file.with_extension("toml"), text.as_bytes(), &signatures.sidecar),
+            Some(text) => check(&file.with_extension("toml"), text.as_bytes(), of_sidecar),
             None => Ok(()),
         }
     }

@@ -17,7 +17,7 @@ use wasmtime::component::Component;
 use super::{
     call::CallError,
     component::{LoadError, Step},
-    folder::Fingerprint,
+    folder::{Candidate, Fingerprint, Look},
     plugin::Plugin,
     probation::Probation,
     registry::Change,
@@ -103,9 +103,12 @@ struct Known {
     came_by: Option<CameBy>,
     /// Of the files that were last tried, whether they run or not.
     tried: Option<Fingerprint>,
+    /// How these files looked, so that they need not be read again.
+    look: Option<Look>,
     error: Option<LoadError>,
     loads: u64,
     missing: bool,
+    sidecar_missing: bool,
 }
 
 /// A version that was loaded, and from what.
@@ -136,13 +139,44 @@ impl Versions {
         self.set.subscribe()
     }
 
-    /// What to do with a candidate of this fingerprint. `again` asks for it to be loaded even though
-    /// it was tried before.
-    pub(super) fn plan(&self, name: &str, fingerprint: &Fingerprint, again: bool) -> Plan {
+    /// How the files of each name looked that was tried.
+    pub(super) fn looks(&self) -> BTreeMap<String, Look> {
+        let state = self.state();
+        let tried = state.plugins.iter().filter(|(_, known)| known.tried.is_some());
+        tried.filter_map(|(name, known)| Some((name.clone(), known.look.clone()?))).collect()
+    }
+
+    /// Its files are there, and as they were.
+    pub(super) fn present(&self, name: &str) {
+        if let Some(known) = self.state().plugins.get_mut(name) {
+            known.missing = false;
+        }
+    }
+
+    /// Whether its sidecar has just vanished. Gone twice in a row it is gone for good; once may be
+    /// the middle of a save, and a plugin must not run without its sidecar for so long.
+    pub(super) fn lost_sidecar(&self, name: &str, candidate: &Candidate) -> bool {
+        let mut state = self.state();
+        let Some(known) = state.plugins.get_mut(name) else { return false };
+        let had = known.tried.as_ref().is_some_and(|tried| tried.sidecar.is_some());
+        let lost = had && candidate.sidecar.is_none() && !known.sidecar_missing;
+        if lost {
+            known.missing = false;
+            known.sidecar_missing = true;
+        }
+        lost
+    }
+
+    /// What to do with what lies in the folder. `again` asks for it to be loaded even though it was
+    /// tried before.
+    pub(super) fn plan(&self, name: &str, candidate: &Candidate, again: bool) -> Plan {
+        let fingerprint = &candidate.fingerprint;
         let mut state = self.state();
         let is_disabled = state.disabled.contains_key(name);
         let known = state.plugins.entry(name.to_owned()).or_default();
         known.missing = false;
+        known.sidecar_missing = false;
+        known.look = candidate.look.clone();
         if is_disabled || (known.tried.as_ref() == Some(fingerprint) && !again) {
             return Plan::Leave;
         }
