@@ -90,6 +90,9 @@ async fn a_new_version_that_traps_or_hangs_is_rolled_back_and_not_one_event_suff
         done.store(true, Ordering::Relaxed);
         let sent = stream.await.unwrap();
         assert!(host.output().contains("plugin tag rolled back to version 1.0.0"));
+        let (_, metrics) = host.get("/metrics").await;
+        let line = "ennio_plugin_rollbacks_total{plugin=\"tag\"} 1";
+        assert!(metrics.as_str().unwrap().contains(line), "{metrics}");
 
         let log = host.log().await;
         assert_eq!(log.len(), sent);
@@ -195,6 +198,9 @@ async fn a_disabled_plugin_is_as_if_it_were_not_there_over_new_files_and_restart
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("quiet: disabled") && said.contains("disabled by the API"), "{said}");
     assert_eq!(status(&host).await, "accepted");
+    let (_, metrics) = host.get("/metrics").await;
+    let line = "ennio_plugin_disabled{plugin=\"quiet\"} 1";
+    assert!(metrics.as_str().unwrap().contains(line), "{metrics}");
     assert_eq!(host.order("quiet", "reload").await.0, 409, "not before it is enabled");
 
     // A new file changes nothing.

@@ -59,6 +59,9 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
         metrics.plugin_seconds.get_or_create(&labels).inc_by(plugin.time_seconds);
         metrics.plugin_memory.get_or_create(&labels).set(plugin.memory_bytes as i64);
         metrics.plugin_loads.get_or_create(&labels).inc_by(plugin.loads);
+        metrics.plugin_rollbacks.get_or_create(&labels).inc_by(plugin.rollbacks);
+        let disabled = plugin.state == PluginState::Disabled;
+        metrics.plugin_disabled.get_or_create(&labels).set(disabled.into());
         let quarantined = plugin.state == PluginState::Quarantined;
         metrics.plugin_quarantined.get_or_create(&labels).set(quarantined.into());
     }

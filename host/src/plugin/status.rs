@@ -145,6 +145,8 @@ pub struct PluginStatus {
     pub order: i32,
     /// Versions loaded since the host started.
     pub loads: u64,
+    /// Times that the version before took over again, by itself or by hand.
+    pub rollbacks: u64,
     /// How the running version came to run.
     pub came_by: Option<CameBy>,
     /// What is left of the running version's probation; `None` when it is on none.

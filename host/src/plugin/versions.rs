@@ -107,6 +107,7 @@ struct Known {
     look: Option<Look>,
     error: Option<LoadError>,
     loads: u64,
+    rollbacks: u64,
     missing: bool,
     sidecar_missing: bool,
 }
@@ -391,6 +392,7 @@ impl Known {
             self.error = Some(LoadError { file: left.file, step, reason });
         }
         self.came_by = Some(CameBy::RolledBack);
+        self.rollbacks += 1;
         true
     }
 
@@ -415,6 +417,7 @@ impl Known {
             min_priority: plugin.map_or("info", |p| p.min_priority().as_str()),
             order: plugin.map_or(0, |p| p.manifest().order),
             loads: self.loads,
+            rollbacks: self.rollbacks,
             came_by: self.came_by,
             probation: plugin.and_then(Plugin::probation),
             previous: self.previous.as_ref().map(|previous| VersionStatus {
