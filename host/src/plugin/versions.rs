@@ -306,11 +306,10 @@ impl Versions {
         }
         let name = plugin.name();
         let reason = |left: &Plugin| {
+            let (version, events) = (left.version(), left.stats().events());
             format!(
-                "version {} {error} after {} events and was rolled back (change the file, or \
-                 `ennio plugin reload {name}`)",
-                left.version(),
-                left.stats().events()
+                "version {version} was rolled back at event {events}: it {error} (change the file, or \
+                 `ennio plugin reload {name}`)"
             )
         };
         if known.go_back(Step::Probation, reason) {
