@@ -33,6 +33,11 @@ fn by_hand(host: &Host, command: &str, plugin: &str) -> (i32, String) {
     (output.status.code().unwrap(), String::from_utf8(text).unwrap())
 }
 
+/// Waits for a line of the host's log, which comes through a pipe.
+async fn said(host: &Host, part: &str) {
+    eventually(part, async || host.output().contains(part).then_some(())).await;
+}
+
 async fn dead_letters(host: &Host) -> u64 {
     host.get("/v1/status").await.1["dead_letters"].as_u64().unwrap()
 }
@@ -89,7 +94,7 @@ async fn a_new_version_that_traps_or_hangs_is_rolled_back_and_not_one_event_suff
         assert_eq!(host.plugin("tag").await.unwrap()["loads"], 2);
         done.store(true, Ordering::Relaxed);
         let sent = stream.await.unwrap();
-        assert!(host.output().contains("plugin tag rolled back to version 1.0.0"));
+        said(&host, "plugin tag rolled back to version 1.0.0").await;
         let (_, metrics) = host.get("/metrics").await;
         let line = "ennio_plugin_rollbacks_total{plugin=\"tag\"} 1";
         assert!(metrics.as_str().unwrap().contains(line), "{metrics}");
@@ -292,7 +297,7 @@ async fn commands_over_nats_are_carried_out_when_they_are_allowed_and_refused_wh
         assert!(answer["error"].as_str().unwrap().contains(part), "{command} {body}: {answer}");
     }
     for part in ["command from NATS: plugin_disable quiet", "command from NATS refused: reload"] {
-        assert!(host.output().contains(part), "{part} in {}", host.output());
+        said(&host, part).await;
     }
 
     // After the server was away, and without anybody who waits for the answer.
@@ -352,7 +357,7 @@ async fn a_reaction_gives_the_commands_that_it_was_granted_and_no_others() {
     host.publish(&saying("command plugin_disable quiet")).await;
     let quiet = host.plugin_where("quiet", "disabled", |p| p["state"] == "disabled").await;
     assert_eq!(quiet["disabled"]["by"], "plugin boss");
-    assert!(host.output().contains("command from plugin boss: plugin_disable quiet"));
+    said(&host, "command from plugin boss: plugin_disable quiet").await;
     host.settled().await;
     assert_eq!(dead_letters(&host).await, letters, "and it was no dead letter");
 

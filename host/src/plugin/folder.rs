@@ -98,7 +98,7 @@ pub(super) struct Candidate {
 }
 
 pub(super) enum Found {
-    Candidate(Candidate),
+    Candidate(Box<Candidate>),
     /// As it was when it was read last.
     Unchanged,
     Unreadable(LoadError),
@@ -200,7 +200,8 @@ pub(super) fn read(
     let signatures = [of_component, of_sidecar];
     let look = firm.then_some(look);
     let file = file.into();
-    Some(Found::Candidate(Candidate { file, bytes, sidecar, signatures, fingerprint, look }))
+    let candidate = Candidate { file, bytes, sidecar, signatures, fingerprint, look };
+    Some(Found::Candidate(Box::new(candidate)))
 }
 
 /// Where the signature of `file` lies.

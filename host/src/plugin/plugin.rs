@@ -1,8 +1,9 @@
 //! One loaded version of a plugin, and how it is called: in batches, with a fresh instance after
 //! every failure, so that only the event at fault suffers.
 
-use std::{pin::Pin, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
+use futures::future::BoxFuture;
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 use wasmtime::component::{Component, InstancePre, Linker};
@@ -311,7 +312,7 @@ impl Plugin {
         &'a self,
         events: &'a [&'a Event],
         role: Role,
-    ) -> Pin<Box<dyn Future<Output = Vec<Result<Answer, CallError>>> + Send + 'a>> {
+    ) -> BoxFuture<'a, Vec<Result<Answer, CallError>>> {
         Box::pin(async move {
             let has_role = match role {
                 Role::Filter => self.roles.filter,

@@ -194,7 +194,7 @@ impl Registry {
                     changes.extend(self.versions.refuse(&name, None, error))
                 }
                 Found::Candidate(candidate) => {
-                    changes.extend(self.try_candidate(&name, candidate, false).await)
+                    changes.extend(self.try_candidate(&name, *candidate, false).await)
                 }
             }
         }
@@ -271,7 +271,7 @@ impl Registry {
         let fault = |reason: String| LoadError { file: file.into(), step: Step::Read, reason };
         let (path, signatures) = (file.to_owned(), self.trusted.ask());
         match tokio::task::spawn_blocking(move || read(&path, true, signatures, None)).await {
-            Ok(Some(Found::Candidate(candidate))) => Ok(candidate),
+            Ok(Some(Found::Candidate(candidate))) => Ok(*candidate),
             Ok(Some(Found::Unreadable(error))) => Err(error),
             Ok(Some(Found::Unsettled | Found::Unchanged)) => Err(fault("is being written".into())),
             Ok(None) => Err(fault("No such file".into())),
