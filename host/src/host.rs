@@ -21,7 +21,7 @@ use crate::{
     nats::{CommandListener, NatsOptions, NatsStatus, Publisher},
     pipeline::{self, Pipeline, PublishError, Receipt},
     plugin::{
-        Cache, CacheError, Disabled, PluginStatus, Registry, RegistryError, TrustedKeys,
+        Cache, CacheError, Change, Disabled, PluginStatus, Registry, RegistryError, TrustedKeys,
         WatchOptions, Watcher,
     },
     reaction::{Positions, Reactions},
@@ -284,6 +284,12 @@ impl Host {
         replace: bool,
     ) -> Result<(), EditError> {
         self.operator.plugins.state().edit(&self.store, plugin, side, writes, replace).await
+    }
+
+    /// Brings the plugins in line with their folder now, as it lies there, without waiting for the
+    /// watcher.
+    pub async fn rescan_plugins(&self) -> Vec<Change> {
+        self.operator.plugins.rescan(true).await.0
     }
 
     /// How far each reaction has come, by plugin.

@@ -62,6 +62,8 @@ pub struct Metrics {
     pub plugin_events: Family<PluginLabels, Counter>,
     /// Calls and events that failed.
     pub plugin_failures: Family<PluginLabels, Counter>,
+    /// Requests for what was not granted.
+    pub plugin_denials: Family<PluginLabels, Counter>,
     /// Time in the guest, in seconds.
     pub plugin_seconds: Family<PluginLabels, Counter<f64, AtomicU64>>,
     /// An instance's memory, in bytes.
@@ -96,6 +98,7 @@ impl Default for Metrics {
             plugin_calls: Family::default(),
             plugin_events: Family::default(),
             plugin_failures: Family::default(),
+            plugin_denials: Family::default(),
             plugin_seconds: Family::default(),
             plugin_memory: Family::default(),
             plugin_quarantined: Family::default(),
@@ -118,6 +121,7 @@ impl Metrics {
             plugin_calls: Family::default(),
             plugin_events: Family::default(),
             plugin_failures: Family::default(),
+            plugin_denials: Family::default(),
             plugin_seconds: Family::default(),
             plugin_memory: Family::default(),
             plugin_loads: Family::default(),
@@ -169,6 +173,11 @@ impl Metrics {
         r.register("plugin_calls", "Calls into the running version", self.plugin_calls.clone());
         r.register("plugin_events", "Events in those calls", self.plugin_events.clone());
         r.register("plugin_failures", "Calls and events that failed", self.plugin_failures.clone());
+        r.register(
+            "plugin_denials",
+            "Requests of the running version for what it was not granted",
+            self.plugin_denials.clone(),
+        );
         r.register_with_unit(
             "plugin_time",
             "Time in the guest",

@@ -93,7 +93,8 @@ fn flags_win_over_variables_and_those_over_the_file() {
 
 #[test]
 fn a_component_is_checked_without_a_host() {
-    let sidecar = "subscribe = [\"ennio.pr.>\"]\n[capabilities]\nemit = [\"ennio.custom.>\"]\n";
+    let sidecar = "subscribe = [\"ennio.pr.>\"]\n[capabilities]\nemit = [\"ennio.custom.>\"]\n\
+                   [limits]\nmemory_mib = 9\nlog_lines_per_second = 7\n";
     let plugins = Plugins::new().with_sidecar("both", "two-roles", sidecar);
     let (code, said, _) = run(ennio().args(["plugin", "check"]).arg(plugins.file("both.wasm")));
     assert_eq!(code, 0);
@@ -103,6 +104,8 @@ fn a_component_is_checked_without_a_host() {
         "sees      ennio.pr.> from info",
         "may emit  ennio.custom.>",
         "wasi:config/store@0.2.0-rc.1",
+        "memory    9 MiB",
+        "log       7 lines of 512 bytes a second",
     ] {
         assert!(said.contains(part), "{part} in {said}");
     }

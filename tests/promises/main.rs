@@ -13,10 +13,12 @@
 
 mod api;
 mod bad_input;
+mod capabilities;
 mod cli;
 mod control;
 mod durability;
 mod harness;
+mod hostile;
 mod nats;
 #[allow(dead_code, reason = "the host's own tests use more of it")]
 #[path = "../../host/src/nats/testing.rs"]
@@ -24,6 +26,8 @@ mod nats_server;
 mod plugins;
 mod reactions;
 mod reload;
+mod reload_matrix;
 mod state;
 mod stream;
 mod trust;
+mod webhook;

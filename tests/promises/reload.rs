@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::harness::{Plugins, Setup, ennio, event, guest, numbered};
+use crate::harness::{Plugins, Setup, ennio, event, guest, numbered, reloading::Ground};
 
 #[tokio::test]
 async fn a_plugin_is_loaded_replaced_reconfigured_and_unloaded_as_its_files_change() {
@@ -225,4 +225,16 @@ async fn reloads_while_100_000_events_stream_in_lose_repeat_and_reorder_none() {
         swaps += usize::from(expected > 0 && log[expected - 1]["data"]["tag"] != *tag);
     }
     assert!(swaps > 0 && swaps < reloads, "{swaps} swaps in the log for {reloads} versions");
+}
+
+/// The measurement `cargo bench --bench reload`, shortened and unmeasured.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_reloads_under_full_load_lose_repeat_and_reorder_none() {
+    const RELOADS: usize = 100;
+    let mut ground = Ground::new([&guest("tag-v1"), &guest("tag-v2")]).await;
+    let run = ground.run(RELOADS, std::time::Duration::ZERO).await;
+    ground.end().await;
+    assert_eq!(run.faults, [""; 0]);
+    assert!(run.events > RELOADS as u64, "{} events", run.events);
+    assert_eq!(run.pauses.len(), RELOADS, "events met every version");
 }

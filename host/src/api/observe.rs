@@ -56,6 +56,7 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
         metrics.plugin_calls.get_or_create(&labels).inc_by(plugin.calls);
         metrics.plugin_events.get_or_create(&labels).inc_by(plugin.events);
         metrics.plugin_failures.get_or_create(&labels).inc_by(plugin.failures);
+        metrics.plugin_denials.get_or_create(&labels).inc_by(plugin.denials);
         metrics.plugin_seconds.get_or_create(&labels).inc_by(plugin.time_seconds);
         metrics.plugin_memory.get_or_create(&labels).set(plugin.memory_bytes as i64);
         metrics.plugin_loads.get_or_create(&labels).inc_by(plugin.loads);

@@ -145,6 +145,7 @@ pub(super) struct Plugin {
     pub(super) events: u64,
     pub(super) events_changed: u64,
     pub(super) failures: u64,
+    pub(super) denials: u64,
     pub(super) last_error: Option<String>,
     pub(super) time_seconds: f64,
     pub(super) cursor: Option<Seq>,

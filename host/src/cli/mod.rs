@@ -18,6 +18,7 @@ mod batches;
 mod client;
 mod completions;
 mod config;
+mod doctor;
 mod emit;
 mod events;
 mod filters;
@@ -72,6 +73,7 @@ enum Command {
     Events(events::Args),
     Plugin(plugin::Args),
     Summary(summary::Args),
+    Doctor(doctor::Args),
     Config(config::Args),
     Completions(completions::Args),
 }
@@ -93,6 +95,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Events(args) => events::run(args).await,
         Command::Plugin(args) => plugin::run(args).await,
         Command::Summary(args) => summary::run(args).await,
+        Command::Doctor(args) => doctor::run(&args),
         Command::Config(args) => config::run(args).await,
         Command::Completions(args) => completions::run(args),
     }

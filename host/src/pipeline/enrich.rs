@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    event::{Event, EventPriority, Message, Reason},
+    event::{Event, EventPriority, MAX_DATA_BYTES, Message, Reason},
     plugin::{CallError, Patch, PluginSet},
     store::Change,
 };
@@ -65,6 +65,13 @@ fn apply(event: &Event, patch: &Patch) -> Result<Option<(Event, String)>, String
     };
     let message = message.filter(|message| *message != event.message);
     let data = match &patch.data {
+        // White space too: a patch is recorded as the guest wrote it.
+        Some(merge) if merge.len() > MAX_DATA_BYTES => {
+            let bytes = merge.len();
+            return Err(format!(
+                "a patch whose data has {bytes} bytes, at most {MAX_DATA_BYTES} are allowed"
+            ));
+        }
         Some(merge) => Some(event.data.merged(merge).map_err(fault("data"))?),
         None => None,
     };
@@ -128,6 +135,13 @@ mod tests {
                     ..Patch::default()
                 },
                 "data nested deeper than 64 levels",
+            ),
+            (
+                Patch {
+                    data: Some(format!("{{\"x\":{}1}}", " ".repeat(MAX_DATA_BYTES))),
+                    ..Patch::default()
+                },
+                "data has 262151 bytes, at most 262144 are allowed",
             ),
         ] {
             let error = apply(&event(), &patch).unwrap_err();

@@ -89,8 +89,13 @@ pub struct Emission {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ReactError {
     /// Worth another try: the guest asked for it, trapped, or took too long.
-    #[error("{0}")]
-    Retry(String),
+    #[error("{reason}")]
+    Retry {
+        /// What went wrong.
+        reason: String,
+        /// How long the guest wants to be left alone at least.
+        after: Option<Duration>,
+    },
     /// The guest says that another try is useless.
     #[error("{0}")]
     Fatal(String),

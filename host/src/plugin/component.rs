@@ -46,6 +46,8 @@ pub enum Step {
     Compile,
     /// The component is no plugin.
     Roles,
+    /// The sidecar grants what cannot be granted.
+    Capability,
     /// The component imports what the host does not have.
     Link,
     /// A first instance traps or hangs.
@@ -68,6 +70,7 @@ impl fmt::Display for Step {
             Self::Sidecar => "sidecar",
             Self::Compile => "compile",
             Self::Roles => "roles",
+            Self::Capability => "capability",
             Self::Link => "link",
             Self::Instantiate => "instantiate",
             Self::Describe => "describe",

@@ -16,7 +16,7 @@ use wasmtime::{Config, OptLevel};
 pub(super) const TICK: Duration = Duration::from_millis(5);
 
 /// A guest's call stack, in bytes. Deep recursion in a sane plugin takes a tenth.
-const GUEST_STACK: usize = 512 << 10;
+pub(super) const GUEST_STACK: usize = 512 << 10;
 
 /// The stack on which a guest and the host functions that it calls run, in bytes.
 const FIBER_STACK: usize = 1 << 20;

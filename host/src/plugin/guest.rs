@@ -1,56 +1,76 @@
 //! What one instance's store holds: the guest's view of the world, and the limits on it.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
-use wasmtime::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
-use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
+use wasmtime::{ResourceLimiter, StoreLimits, StoreLimitsBuilder, error::Context as _};
+use wasmtime_wasi::{FsPerms, ResourceTable, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_config::{WasiConfig, WasiConfigVariables};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::{
+    capabilities::Grants,
     contract::{logging, types},
+    http::Http,
     keyvalue::GuestState,
-    logging::{GuestLog, GuestStream},
+    logging::{GuestLog, GuestStream, Voice},
     manifest::Manifest,
 };
-use crate::event::PluginName;
 
 /// Core instances in one component. A Rust guest has 2, a Python guest about 20.
-const INSTANCES: usize = 64;
+pub(super) const INSTANCES: usize = 64;
 /// Tables in one component.
-const TABLES: usize = 64;
-/// Entries of one table: function pointers. A Python guest has about 20 000.
-const TABLE_ELEMENTS: usize = 100_000;
+pub(super) const TABLES: usize = 64;
+/// Entries of all tables together: function pointers. A Python guest has about 20 000.
+pub(super) const TABLE_ELEMENTS: usize = 100_000;
 /// Linear memories in one component.
-const MEMORIES: usize = 8;
+pub(super) const MEMORIES: usize = 8;
 /// Handles to host resources at once (streams, pollables).
-const RESOURCES: usize = 1_000;
+pub(super) const RESOURCES: usize = 1_000;
 /// The most random bytes of one call.
-const RANDOM_BYTES: u64 = 64 << 10;
+pub(super) const RANDOM_BYTES: u64 = 64 << 10;
 
 pub(super) struct Guest {
     wasi: WasiCtx,
     pub(super) table: ResourceTable,
     config: WasiConfigVariables,
     pub(super) state: GuestState,
+    http_context: WasiHttpCtx,
+    pub(super) http: Http,
     pub(super) log: GuestLog,
     pub(super) limits: Limits,
     /// When the current call has to be over.
     pub(super) deadline: Instant,
 }
 
+/// What an instance is made with.
+pub(super) struct Sandbox<'a> {
+    pub(super) voice: &'a Arc<Voice>,
+    pub(super) manifest: &'a Manifest,
+    pub(super) grants: &'a Grants,
+    pub(super) state: GuestState,
+}
+
 impl Guest {
-    pub(super) fn new(name: &PluginName, manifest: &Manifest, state: GuestState) -> Self {
-        let log = GuestLog::new(name.clone());
+    /// # Errors
+    /// When a folder that was granted is gone.
+    pub(super) fn new(sandbox: Sandbox<'_>) -> wasmtime::Result<Self> {
+        let Sandbox { voice, manifest, grants, state } = sandbox;
+        let log = GuestLog::new(Arc::clone(voice));
         let stream = |is_stderr| GuestStream { log: log.clone(), is_stderr };
-        // No arguments, no environment, no folders, no sockets: a builder grants nothing of itself.
-        let wasi = WasiCtx::builder()
-            .stdout(stream(false))
+        // No arguments, no environment, no folders: a builder grants nothing of itself. Sockets are
+        // refused before one is made, since each would be a file descriptor of the host's.
+        let mut wasi = WasiCtx::builder();
+        wasi.stdout(stream(false))
             .stderr(stream(true))
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
             .max_random_size(RANDOM_BYTES)
-            .build();
+            .envs(&grants.environment);
+        for folder in &grants.folders {
+            wasi.preopened_dir(folder, folder.to_string_lossy(), FsPerms::ReadOnly)
+                .with_context(|| format!("the folder {}", folder.display()))?;
+        }
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES);
         let memory = (manifest.limits.memory_mib.get() as usize) << 20;
@@ -61,15 +81,17 @@ impl Guest {
             .tables(TABLES)
             .memories(MEMORIES)
             .build();
-        Self {
-            wasi,
+        Ok(Self {
+            wasi: wasi.build(),
             table,
             config: manifest.config_values().collect(),
             state,
+            http_context: Http::context(),
+            http: Http::new(Arc::clone(&grants.http), Arc::clone(&grants.denials)),
             log,
-            limits: Limits { store_limits, memory: 0 },
+            limits: Limits { store_limits, most_memory: memory, memory: 0, table_elements: 0 },
             deadline: Instant::now(),
-        }
+        })
     }
 
     pub(super) fn config(&mut self) -> WasiConfig<'_> {
@@ -83,6 +105,16 @@ impl WasiView for Guest {
     }
 }
 
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            hooks: &mut self.http,
+            table: &mut self.table,
+            ctx: &mut self.http_context,
+        }
+    }
+}
+
 impl logging::Host for Guest {
     fn log(&mut self, level: logging::Level, context: String, message: String) {
         self.log.line(level, &context, &message);
@@ -91,11 +123,15 @@ impl logging::Host for Guest {
 
 impl types::Host for Guest {}
 
-/// Refuses growth past the limits, and remembers how far memory has grown.
+/// Refuses growth past the limits. What memories and tables a component has count together: eight
+/// memories are not eight times the memory.
 pub(super) struct Limits {
     store_limits: StoreLimits,
-    /// The largest memory so far, in bytes.
+    most_memory: usize,
+    /// All memories together, in bytes.
     pub(super) memory: usize,
+    /// All tables together.
+    table_elements: usize,
 }
 
 impl ResourceLimiter for Limits {
@@ -105,9 +141,11 @@ impl ResourceLimiter for Limits {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let allowed = self.store_limits.memory_growing(current, desired, maximum)?;
+        let total = self.memory.saturating_sub(current).saturating_add(desired);
+        let allowed = total <= self.most_memory
+            && self.store_limits.memory_growing(current, desired, maximum)?;
         if allowed {
-            self.memory = self.memory.max(desired);
+            self.memory = total;
         }
         Ok(allowed)
     }
@@ -118,7 +156,13 @@ impl ResourceLimiter for Limits {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        self.store_limits.table_growing(current, desired, maximum)
+        let total = self.table_elements.saturating_sub(current).saturating_add(desired);
+        let allowed = total <= TABLE_ELEMENTS
+            && self.store_limits.table_growing(current, desired, maximum)?;
+        if allowed {
+            self.table_elements = total;
+        }
+        Ok(allowed)
     }
 
     fn instances(&self) -> usize {

@@ -19,21 +19,26 @@ use super::{
     },
     component::Exports,
     contract::{enricher, filter, guest, reaction, types},
-    guest::Guest,
-    keyvalue::GuestState,
-    manifest::Manifest,
+    guest::{Guest, Sandbox},
 };
-use crate::event::{Event, EventPriority, PluginName};
+use crate::event::{Event, EventPriority};
 
-/// What instantiating, `describe` and `configure` may take, each.
-const START_DEADLINE: Duration = Duration::from_secs(10);
+/// What instantiating, `describe` and `configure` of a version that is being loaded may take, each.
+pub(super) const LOAD_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What instantiating and `configure` may take, each, when events wait for the fresh instance.
+pub(super) const RESTART_DEADLINE: Duration = Duration::from_secs(2);
 
 /// What one call may make the host allocate for the guest's answers, in bytes. A batch is at most
 /// 1 MiB of messages and data, and an enricher may answer with all of it.
-const ANSWER_BYTES: usize = 8 << 20;
+pub(super) const ANSWER_BYTES: usize = 8 << 20;
 
 /// Live handles of component resources.
-const HANDLES: usize = 1_000;
+pub(super) const HANDLES: usize = 1_000;
+
+/// The longest version and summary, in bytes; the rest is cut.
+const MAX_VERSION: usize = 64;
+const MAX_SUMMARY: usize = 256;
 
 pub(super) struct Instance {
     store: Store<Guest>,
@@ -55,11 +60,12 @@ impl Instance {
     pub(super) async fn start(
         pre: &InstancePre<Guest>,
         exports: &Exports,
-        name: &PluginName,
-        manifest: &Manifest,
-        state: GuestState,
+        sandbox: Sandbox<'_>,
+        limit: Duration,
     ) -> Result<Self, CallError> {
-        let mut store = Store::new(pre.engine(), Guest::new(name, manifest, state));
+        let start = |e: wasmtime::Error| CallError::Start(format!("{e:#}"));
+        let guest = Guest::new(sandbox).map_err(start)?;
+        let mut store = Store::new(pre.engine(), guest);
         store.limiter(|guest| &mut guest.limits);
         store.set_hostcall_fuel(ANSWER_BYTES);
         store.set_max_component_handles(HANDLES);
@@ -67,11 +73,9 @@ impl Instance {
             true => Ok(UpdateDeadline::Yield(1)),
             false => Ok(UpdateDeadline::Interrupt),
         });
-        let instance = timed(&mut store, START_DEADLINE, async |store| {
-            pre.instantiate_async(&mut *store).await
-        })
-        .await?;
-        let start = |e: wasmtime::Error| CallError::Start(format!("{e:#}"));
+        let instance =
+            timed(&mut store, limit, async |store| pre.instantiate_async(&mut *store).await)
+                .await?;
         Ok(Self {
             guest: exports.guest.load(&mut store, &instance).map_err(start)?,
             filter: match &exports.filter {
@@ -90,7 +94,7 @@ impl Instance {
         })
     }
 
-    /// The largest memory so far, in bytes.
+    /// Its memory, in bytes.
     pub(super) fn memory(&self) -> usize {
         self.store.data().limits.memory
     }
@@ -98,21 +102,21 @@ impl Instance {
     pub(super) async fn describe(&mut self) -> Result<Description, CallError> {
         let guest = &self.guest;
         let description =
-            timed(&mut self.store, START_DEADLINE, async |store| guest.call_describe(store).await)
+            timed(&mut self.store, LOAD_DEADLINE, async |store| guest.call_describe(store).await)
                 .await?;
         Ok(Description {
-            version: description.version,
-            summary: description.summary,
+            version: cut(description.version, MAX_VERSION),
+            summary: cut(description.summary, MAX_SUMMARY),
             subscribe: description.subscribe,
             min_priority: lift_priority(description.min_priority),
         })
     }
 
-    pub(super) async fn configure(&mut self) -> Result<(), CallError> {
+    pub(super) async fn configure(&mut self, limit: Duration) -> Result<(), CallError> {
         let guest = &self.guest;
-        timed(&mut self.store, START_DEADLINE, async |store| guest.call_configure(store).await)
+        timed(&mut self.store, limit, async |store| guest.call_configure(store).await)
             .await?
-            .map_err(CallError::Failed)
+            .map_err(|reason| CallError::Failed(cut(reason, MAX_REASON)))
     }
 
     pub(super) async fn filter(
@@ -125,6 +129,7 @@ impl Instance {
         };
         let lowered: Vec<_> = events.iter().map(|event| Lowered::new(event)).collect();
         let events: Vec<_> = lowered.iter().map(lower).collect();
+        self.store.data_mut().http.begin_call(Some("from a filter"));
         let verdicts = timed(&mut self.store, deadline, async |store| {
             filter.call_filter(store, &events).await
         })
@@ -149,6 +154,7 @@ impl Instance {
         };
         let lowered: Vec<_> = events.iter().map(|event| Lowered::new(event)).collect();
         let events: Vec<_> = lowered.iter().map(lower).collect();
+        self.store.data_mut().http.begin_call(None);
         let patches = timed(&mut self.store, deadline, async |store| {
             enricher.call_enrich(store, &events).await
         })
@@ -187,6 +193,7 @@ impl Instance {
             caused_by: cause.as_ref().map(|(event_id, plugin)| types::Cause { event_id, plugin }),
             attempt: delivery.attempt,
         };
+        self.store.data_mut().http.begin_call(None);
         let answer = timed(&mut self.store, deadline, async |store| {
             reaction.call_react(store, lowered_delivery).await
         })
@@ -212,9 +219,10 @@ impl Instance {
                     }
                 })
                 .collect())),
-            Err(reaction::Failure::Retry(reason)) => {
-                Ok(Err(ReactError::Retry(cut(reason, MAX_REASON))))
-            }
+            Err(reaction::Failure::Retry(retry)) => Ok(Err(ReactError::Retry {
+                reason: cut(retry.reason, MAX_REASON),
+                after: retry.delay_ms.map(Duration::from_millis),
+            })),
             Err(reaction::Failure::Fatal(reason)) => {
                 Ok(Err(ReactError::Fatal(cut(reason, MAX_REASON))))
             }
@@ -232,7 +240,9 @@ async fn timed<T>(
     log.begin_call();
     store.data_mut().deadline = Instant::now() + limit;
     store.set_epoch_deadline(1);
-    match tokio::time::timeout(limit, call(store)).await {
+    let ended = tokio::time::timeout(limit, call(&mut *store)).await;
+    store.data().http.end_call();
+    match ended {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(e)) => Err(match e.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => CallError::Deadline(limit),
@@ -283,7 +293,7 @@ fn count(what: &str, found: usize, expected: usize) -> Result<(), CallError> {
     }
 }
 
-fn cut(mut text: String, limit: usize) -> String {
+pub(super) fn cut(mut text: String, limit: usize) -> String {
     text.truncate(text.floor_char_boundary(limit));
     // SQLite's own tools would end the text here.
     text.replace('\0', "\u{fffd}")

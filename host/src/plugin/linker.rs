@@ -2,13 +2,15 @@
 
 use wasmtime::component::{HasSelf, Linker};
 
-use super::{contract::logging, guest::Guest, keyvalue};
+use super::{contract::logging, guest::Guest, keyvalue, manifest::Capabilities};
 
 pub(super) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     // Clocks, random and captured stdio; folders, environment and sockets are linked, since a
-    // guest's standard library imports them, but there is nothing behind them.
+    // guest's standard library imports them, but there is nothing behind them that was not granted.
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    // Likewise: a request to a host that was not granted is answered with an error.
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     wasmtime_wasi_config::add_to_linker(&mut linker, Guest::config)?;
     logging::add_to_linker::<Guest, HasSelf<Guest>>(&mut linker, |guest| guest)?;
     keyvalue::add_to_linker(&mut linker)?;
@@ -20,15 +22,25 @@ pub(super) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest
 pub enum Provision {
     /// It works.
     Full,
-    /// It is linked, and there is nothing behind it: no variable, no folder, no address.
+    /// It is linked, and there is nothing behind it: no folder, no address, no variable.
     Empty,
+    /// It is linked, and there would be something behind it if `[capabilities]` granted it under this
+    /// key.
+    Ungranted(&'static str),
 }
 
 /// What the host has behind the interface `name`. Only asked about a component that was linked.
-pub(super) fn provision(name: &str) -> Provision {
-    let empty = ["wasi:filesystem/", "wasi:sockets/", "wasi:cli/environment", "wasi:cli/stdin"];
-    match empty.iter().any(|interface| name.starts_with(interface)) {
-        true => Provision::Empty,
+pub(super) fn provision(name: &str, granted: &Capabilities) -> Provision {
+    let under = |key, is_empty| match is_empty {
+        true => Provision::Ungranted(key),
         false => Provision::Full,
+    };
+    match name.split_once('@').map_or(name, |(name, _)| name) {
+        "wasi:http/outgoing-handler" => under("http", granted.http.is_empty()),
+        "wasi:cli/environment" => under("env", granted.env.is_empty()),
+        name if name.starts_with("wasi:filesystem/") => under("fs", granted.fs.is_empty()),
+        "wasi:cli/stdin" => Provision::Empty,
+        name if name.starts_with("wasi:sockets/") => Provision::Empty,
+        _ => Provision::Full,
     }
 }

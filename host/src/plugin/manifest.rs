@@ -1,9 +1,10 @@
 //! The sidecar: what the operator says of a plugin, in `NAME.toml` beside `NAME.wasm`.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
+use super::address::Destination;
 use crate::{
     control::CommandName,
     event::{EventPriority, SubjectPattern},
@@ -63,6 +64,16 @@ pub struct Capabilities {
     /// Which commands a reaction may give to the host.
     #[serde(default)]
     pub commands: Vec<CommandName>,
+    /// Where it may send HTTP requests, each as `host:port`. For reactions and enrichers.
+    #[serde(default)]
+    pub http: Vec<Destination>,
+    /// Variables of the host's environment that it sees, by name, with the values that they have when
+    /// it is loaded.
+    #[serde(default)]
+    pub env: Vec<String>,
+    /// Folders that it may read, by their absolute paths, which they have in the guest too.
+    #[serde(default)]
+    pub fs: Vec<PathBuf>,
 }
 
 /// A SHA-256 in hexadecimal digits, lower case.
@@ -108,6 +119,10 @@ pub struct Limits {
     /// What each of its two buckets may hold, in mebibytes, 1 to 1024. Default 16.
     #[serde(default)]
     pub state_mib: StateMib,
+    /// Lines of its log, 512 bytes each, that are kept in a second, 0 to 10 000; as many may come at
+    /// once. Default 200.
+    #[serde(default)]
+    pub log_lines_per_second: LogLines,
 }
 
 /// How a reaction is tried again.
@@ -167,6 +182,10 @@ bounded! {
     DeadlineMs, 1..=60_000, 1_000
 }
 bounded! {
+    /// A count, 0 to 10 000.
+    LogLines, 0..=10_000, 200
+}
+bounded! {
     /// A count, 0 to 100.
     Retries, 0..=100, 5
 }
@@ -202,6 +221,23 @@ impl Manifest {
     }
 }
 
+/// What holds without a sidecar: what holds with an empty one.
+impl Default for Manifest {
+    fn default() -> Self {
+        Self {
+            subscribe: None,
+            min_priority: None,
+            order: default_order(),
+            on_error: OnError::default(),
+            sha256: None,
+            config: BTreeMap::new(),
+            capabilities: Capabilities::default(),
+            limits: Limits::default(),
+            reaction: Reaction::default(),
+        }
+    }
+}
+
 fn default_order() -> i32 {
     50
 }
@@ -209,4 +245,14 @@ fn default_order() -> i32 {
 fn priority<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<EventPriority>, D::Error> {
     let text = String::deserialize(from)?;
     text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_sidecar_says_what_an_empty_one_says() {
+        assert_eq!(toml::from_str::<Manifest>("").unwrap(), Manifest::default());
+    }
 }

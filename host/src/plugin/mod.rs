@@ -2,8 +2,9 @@
 //! host runs.
 //!
 //! From bytes to a call: `manifest` reads the sidecar, `engine` compiles, `cache` keeps what was
-//! compiled, `component` finds the roles, `linker` and `guest` give a component what it was granted and
-//! nothing else, `keyvalue` is its state, `instance` is one live copy of it with its limits, `plugin`
+//! compiled, `component` finds the roles, `capabilities` makes ready what the sidecar grants (`http` and
+//! `address`: which machines it may reach), `linker` and `guest` give a component that and nothing
+//! else, `keyvalue` is what it remembers, `instance` is one live copy of it with its limits, `plugin`
 //! calls it in batches and replaces it after a trap, `breaker` leaves alone who keeps failing.
 //! `folder` reads what lies in the plugin folder, `trust` asks who signed it, `registry` loads what is
 //! new there, `versions` knows what runs, what ran before and what is disabled, `probation` watches
@@ -15,16 +16,20 @@
 //! Knows `event`, of `store` the state of plugins, and the names of commands. May not know the
 //! pipeline or the API.
 
+mod address;
 mod breaker;
 mod cache;
 mod call;
+mod capabilities;
 mod component;
 mod contract;
 mod engine;
 mod folder;
 mod guest;
+mod http;
 mod instance;
 mod keyvalue;
+mod limits;
 mod linker;
 mod logging;
 mod manifest;
@@ -37,11 +42,13 @@ mod trust;
 mod versions;
 mod watcher;
 
+pub use address::Destination;
 pub use cache::{Cache, CacheError};
 pub use call::{Action, CallError, CommandWish, Delivery, Emission, Patch, ReactError, Verdict};
 pub use component::{LoadError, Roles, Step};
+pub use limits::limits;
 pub use linker::Provision;
-pub use manifest::{Manifest, OnError};
+pub use manifest::{Capabilities, Manifest, OnError};
 pub use plugin::Plugin;
 pub use probation::Remaining;
 pub use registry::{Change, Registry, RegistryError, ReloadError};

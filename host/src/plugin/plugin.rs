@@ -10,12 +10,16 @@ use wasmtime::component::{Component, InstancePre, Linker};
 
 use super::{
     breaker::{Breaker, Leave, Turn},
-    call::{Action, BATCH, BATCH_BYTES, CallError, Delivery, Patch, ReactError, Verdict},
+    call::{
+        Action, BATCH, BATCH_BYTES, CallError, Delivery, MAX_REASON, Patch, ReactError, Verdict,
+    },
+    capabilities::Grants,
     component::{Exports, Roles, Step, exports, roles},
-    guest::Guest,
-    instance::{Description, Instance},
+    guest::{Guest, Sandbox},
+    instance::{Description, Instance, LOAD_DEADLINE, RESTART_DEADLINE, cut},
     keyvalue::GuestState,
     linker::{Provision, provision},
+    logging::Voice,
     manifest::Manifest,
     probation::{Probation, Remaining},
     status::Stats,
@@ -24,6 +28,9 @@ use crate::{
     event::{Event, EventPriority, PluginName, Subject, SubjectPattern},
     store::state::{Bucket, Side, State},
 };
+
+/// The most patterns that a component may subscribe to of itself.
+const MAX_PATTERNS: usize = 64;
 
 /// A version of a plugin that was loaded, instantiated and configured once.
 pub struct Plugin {
@@ -40,10 +47,12 @@ pub struct Plugin {
     state: State,
     pipeline_state: Arc<Bucket>,
     reaction_state: Arc<Bucket>,
+    grants: Grants,
     /// For `filter` and `enrich`; the pipeline is its only caller.
     pipeline: Mutex<Slot>,
     /// For `react`, apart, so that no event waits for a reaction.
     reaction: Mutex<Slot>,
+    voice: Arc<Voice>,
     stats: Stats,
     /// Set for a version that took over from another.
     probation: Option<Probation>,
@@ -79,14 +88,22 @@ impl Plugin {
         state: &State,
     ) -> Result<Self, (Step, String)> {
         let roles = roles(&component).map_err(|e| (Step::Roles, e))?;
+        let grants =
+            Grants::new(&name, &manifest.capabilities, roles).map_err(|e| (Step::Capability, e))?;
         let link = |e: wasmtime::Error| (Step::Link, format!("{e:#}"));
         let pre = linker.instantiate_pre(&component).map_err(link)?;
         let exports = exports(&pre, roles).map_err(link)?;
         let [pipeline, reaction] = Side::ALL.map(|side| state.bucket(&name, side));
         let in_pipeline = roles.filter || roles.enricher;
         let bucket = if in_pipeline { &pipeline } else { &reaction };
-        let own = GuestState::new(Arc::clone(bucket), state, manifest.state_quota());
-        let mut instance = Instance::start(&pre, &exports, &name, &manifest, own)
+        let voice = Voice::new(name.clone(), manifest.limits.log_lines_per_second.get());
+        let sandbox = Sandbox {
+            voice: &voice,
+            manifest: &manifest,
+            grants: &grants,
+            state: GuestState::new(Arc::clone(bucket), state, manifest.state_quota()),
+        };
+        let mut instance = Instance::start(&pre, &exports, sandbox, LOAD_DEADLINE)
             .await
             .map_err(|e| (Step::Instantiate, e.to_string()))?;
         let description = instance.describe().await.map_err(|e| (Step::Describe, e.to_string()))?;
@@ -94,7 +111,8 @@ impl Plugin {
             Some(patterns) => patterns.clone(),
             None => described(&description).map_err(|e| (Step::Describe, e))?,
         };
-        instance.configure().await.map_err(|e| (Step::Configure, e.to_string()))?;
+        let configured = instance.configure(LOAD_DEADLINE).await;
+        configured.map_err(|e| (Step::Configure, e.to_string()))?;
         let (first, second) =
             if in_pipeline { (Some(instance), None) } else { (None, Some(instance)) };
         Ok(Self {
@@ -113,6 +131,8 @@ impl Plugin {
             reaction: Slot::new(Arc::clone(&reaction), second),
             pipeline_state: pipeline,
             reaction_state: reaction,
+            grants,
+            voice,
             stats: Stats::default(),
             probation: None,
         })
@@ -163,11 +183,27 @@ impl Plugin {
         &self.stats
     }
 
+    /// How often it asked for what it was not granted.
+    pub fn denials(&self) -> u64 {
+        self.grants.denials.count()
+    }
+
+    /// Counts a denial that was found in an answer after the call, and that the caller logs.
+    pub fn count_denial(&self) {
+        self.grants.denials.add();
+    }
+
     /// The interfaces that it imports, by name, and what the host has behind each.
     pub fn imports(&self) -> Vec<(String, Provision)> {
         let ty = self.component.component_type();
         let names = ty.imports(self.component.engine()).map(|(name, _)| name.to_owned());
-        names.map(|name| (provision(&name), name)).map(|(has, name)| (name, has)).collect()
+        let granted = &self.manifest.capabilities;
+        names.map(|name| (provision(&name, granted), name)).map(|(has, name)| (name, has)).collect()
+    }
+
+    /// Lines of its log that were not logged.
+    pub fn log_lines_swallowed(&self) -> u64 {
+        self.voice.swallowed()
     }
 
     pub(super) fn component(&self) -> &Component {
@@ -429,7 +465,7 @@ impl Plugin {
             Err(e) => Some(e.clone()),
         };
         self.tell(&mut slot, error.as_ref());
-        answer.unwrap_or_else(|e| Err(ReactError::Retry(e.to_string())))
+        answer.unwrap_or_else(|e| Err(ReactError::Retry { reason: e.to_string(), after: None }))
     }
 
     async fn react_in(
@@ -460,10 +496,15 @@ impl Plugin {
         slot.instance = None;
         slot.born = now;
         let quota = self.manifest.state_quota();
-        let state = GuestState::new(Arc::clone(&slot.bucket), &self.state, quota);
+        let sandbox = Sandbox {
+            voice: &self.voice,
+            manifest: &self.manifest,
+            grants: &self.grants,
+            state: GuestState::new(Arc::clone(&slot.bucket), &self.state, quota),
+        };
         let mut instance =
-            Instance::start(&self.pre, &self.exports, &self.name, &self.manifest, state).await?;
-        instance.configure().await.map_err(|e| CallError::Start(e.to_string()))?;
+            Instance::start(&self.pre, &self.exports, sandbox, RESTART_DEADLINE).await?;
+        instance.configure(RESTART_DEADLINE).await.map_err(|e| CallError::Start(e.to_string()))?;
         Ok(instance)
     }
 }
@@ -494,6 +535,10 @@ fn described(description: &Description) -> Result<Vec<SubjectPattern>, String> {
     if description.subscribe.is_empty() {
         return Ok(vec![SubjectPattern::everything()]);
     }
+    let count = description.subscribe.len();
+    if count > MAX_PATTERNS {
+        return Err(format!("subscribes to {count} patterns, at most {MAX_PATTERNS} are allowed"));
+    }
     let patterns = description.subscribe.iter().map(|text| text.parse::<SubjectPattern>());
-    patterns.collect::<Result<_, _>>().map_err(|e| e.to_string())
+    patterns.collect::<Result<_, _>>().map_err(|e| cut(e.to_string(), MAX_REASON))
 }

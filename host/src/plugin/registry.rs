@@ -274,7 +274,7 @@ impl Registry {
             Ok(Some(Found::Candidate(candidate))) => Ok(*candidate),
             Ok(Some(Found::Unreadable(error))) => Err(error),
             Ok(Some(Found::Unsettled | Found::Unchanged)) => Err(fault("is being written".into())),
-            Ok(None) => Err(fault("No such file".into())),
+            Ok(None) => Err(fault("No such file or directory".into())),
             Err(e) => Err(fault(e.to_string())),
         }
     }

@@ -165,12 +165,16 @@ pub struct PluginStatus {
     pub events_changed: u64,
     /// Calls and events that failed.
     pub failures: u64,
+    /// How often it asked for what its sidecar does not grant.
+    pub denials: u64,
     /// The last failure.
     pub last_error: Option<String>,
     /// Time in the guest, in seconds.
     pub time_seconds: f64,
     /// The instance's memory, in bytes.
     pub memory_bytes: u64,
+    /// Lines of its log that were not logged, since there were too many.
+    pub log_lines_swallowed: u64,
     /// How far a reaction has come in the log; `None` for other plugins.
     pub cursor: Option<u64>,
 }

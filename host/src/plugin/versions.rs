@@ -429,9 +429,11 @@ impl Known {
             events: stats.map_or(0, |s| s.events()),
             events_changed: stats.map_or(0, |s| s.events_changed()),
             failures: stats.map_or(0, |s| s.failures()),
+            denials: plugin.map_or(0, Plugin::denials),
             last_error: stats.and_then(|s| s.last_error()),
             time_seconds: stats.map_or(0.0, |s| s.time().as_secs_f64()),
             memory_bytes: stats.map_or(0, |s| s.memory_bytes()),
+            log_lines_swallowed: plugin.map_or(0, Plugin::log_lines_swallowed),
             cursor: None,
         }
     }

@@ -234,6 +234,7 @@ mod tests {
     use notify::{Event, event::Flag};
 
     use super::*;
+    use crate::store::state::State;
 
     fn refused(_: &Path, _: mpsc::Sender<()>) -> notify::Result<Boxed> {
         Err(notify::Error::new(notify::ErrorKind::MaxFilesWatch))
@@ -251,9 +252,8 @@ mod tests {
 
     async fn finds(watch: Watch, options: WatchOptions, before: Option<&str>, names: &[&str]) {
         let folder = tempfile::tempdir().unwrap();
-        let state = crate::store::state::State::in_memory();
-        let registry = Registry::new(Some(folder.path().into()), None, state).unwrap();
-        let registry = Arc::new(registry);
+        let registry =
+            Arc::new(Registry::new(Some(folder.path().into()), None, State::in_memory()).unwrap());
         if let Some(file) = before {
             std::fs::write(folder.path().join(file), "bad").unwrap();
         }

@@ -54,26 +54,28 @@ fn granted_draft(plugin: &Plugin, entry: &LogEntry, emission: Emission) -> Resul
     let draft = draft(entry, emission).map_err(|e| e.to_string())?;
     let data = draft.data.clone().unwrap_or_default();
     let subject = Subject::of(&draft.event_type, &draft.project_id, &data);
-    match plugin.manifest().capabilities.emit.iter().any(|pattern| pattern.matches(&subject)) {
-        true => Ok(draft),
-        false => Err(format!(
+    if !plugin.manifest().capabilities.emit.iter().any(|pattern| pattern.matches(&subject)) {
+        plugin.count_denial();
+        return Err(format!(
             "not granted: emit {subject} (add a pattern for it to [capabilities] emit in {}.toml)",
             plugin.name()
-        )),
+        ));
     }
+    Ok(draft)
 }
 
 fn granted_command(plugin: &Plugin, wish: &CommandWish) -> Result<Command, String> {
     let name: CommandName = wish.name.parse().map_err(|e| format!("{e}"))?;
     let command = Command::new(name, wish.plugin.as_deref()).map_err(|e| e.to_string())?;
-    match plugin.manifest().capabilities.commands.contains(&name) {
-        true => Ok(command),
-        false => Err(format!(
+    if !plugin.manifest().capabilities.commands.contains(&name) {
+        plugin.count_denial();
+        return Err(format!(
             "not granted: command {command} (add commands = [\"{name}\"] to [capabilities] in \
              {}.toml)",
             plugin.name()
-        )),
+        ));
     }
+    Ok(command)
 }
 
 fn draft(entry: &LogEntry, emission: Emission) -> Result<Draft, EventError> {

@@ -40,6 +40,8 @@ const SAVE_AT_BYTES: usize = 256 << 10;
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 /// The longest wait before another try.
 const LAST_RETRY: Duration = Duration::from_secs(60);
+/// The longest wait that a plugin itself can ask for.
+const LONGEST_ASKED: Duration = Duration::from_secs(3_600);
 /// Before asking the store again after it failed.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
@@ -181,7 +183,7 @@ impl Worker {
             if self.bucket.waiting() == 0 {
                 self.turn = None;
             }
-            let (reason, may_retry) = match answer {
+            let (reason, may_retry, after) = match answer {
                 Ok(actions) if actions.is_empty() => {
                     return match self.bucket.waiting() {
                         0..SAVE_AT_BYTES => Ok(()),
@@ -197,14 +199,14 @@ impl Worker {
                                 false => self.emit(entry, decision.drafts).await,
                             };
                         }
-                        Err(e) => (e.to_string(), matches!(e, ControlError::Unavailable(_))),
+                        Err(e) => (e.to_string(), matches!(e, ControlError::Unavailable(_)), None),
                     },
-                    Err(reason) => (reason, false),
+                    Err(reason) => (reason, false, None),
                 },
                 // The version before has taken over, and this event is for it.
                 Err(ReactError::RolledBack(_)) => return Err(self.leave(plugin).await),
-                Err(ReactError::Fatal(reason)) => (reason, false),
-                Err(ReactError::Retry(reason)) => (reason, true),
+                Err(ReactError::Fatal(reason)) => (reason, false, None),
+                Err(ReactError::Retry { reason, after }) => (reason, true, after),
                 Err(ReactError::Quarantined(until)) => {
                     // It was not called, so this is no attempt.
                     self.save(entry.seq - 1).await?;
@@ -214,6 +216,7 @@ impl Worker {
             };
             match waits.next().filter(|_| may_retry) {
                 Some(wait) => {
+                    let wait = pause(wait, after);
                     warn!(plugin = self.name.as_str(), event = %entry.event.id, "attempt {attempt} failed, next in {wait:.1?}: {reason}");
                     self.save(entry.seq - 1).await?;
                     self.wait_with(plugin, wait).await?;
@@ -332,5 +335,24 @@ impl Worker {
             _ = self.stop.wait_for(|stop| *stop) => Err(Leave::Stop),
             () = sleep(time) => Ok(()),
         }
+    }
+}
+
+/// How long to wait when the back-off says `backoff` and the plugin asked for a longer time.
+fn pause(backoff: Duration, asked: Option<Duration>) -> Duration {
+    backoff.max(asked.unwrap_or_default().min(LONGEST_ASKED))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_can_ask_for_a_longer_wait_but_not_for_ever() {
+        let seconds = Duration::from_secs;
+        assert_eq!(pause(seconds(2), None), seconds(2));
+        assert_eq!(pause(seconds(2), Some(seconds(1))), seconds(2));
+        assert_eq!(pause(seconds(2), Some(seconds(30))), seconds(30));
+        assert_eq!(pause(seconds(2), Some(Duration::MAX)), LONGEST_ASKED);
     }
 }

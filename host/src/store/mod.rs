@@ -22,6 +22,7 @@
 
 mod error;
 mod index;
+mod maintenance;
 mod messages;
 mod query;
 mod reader;
@@ -33,19 +34,21 @@ mod writer;
 use std::{
     fs::File,
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
 };
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use error::{OpenError, StoreError};
+pub use maintenance::{Health, health, reindex};
 pub use messages::{Batch, Change, DeadLetter, Effect, NewEntry, OnCommit};
 pub use query::{MAX_PAGE, Order, Page, Query};
 pub use reader::{Known, Reader};
 pub use writer::Observer;
 
 use crate::event::Seq;
+use index::Index;
 use messages::Command;
 use state::Pending;
 
@@ -61,6 +64,7 @@ pub struct Store {
     failure: watch::Receiver<Option<String>>,
     head: Seq,
     thread: Mutex<Option<JoinHandle<()>>>,
+    index: Mutex<Option<Index>>,
     _lock: File,
 }
 
@@ -71,12 +75,26 @@ impl Store {
     /// [`OpenError`] when the file is not an Ennio log of a known version, is in use by another
     /// host, or cannot be opened.
     pub fn open(path: &Path, observer: impl Observer + 'static) -> Result<Self, OpenError> {
+        Self::open_with(path, observer, index::SEGMENT)
+    }
+
+    /// With an index of segments of this many events.
+    fn open_with(
+        path: &Path,
+        observer: impl Observer + 'static,
+        segment: u32,
+    ) -> Result<Self, OpenError> {
         let opened = schema::open(path)?;
         let head: i64 = opened
             .connection
             .query_row("SELECT coalesce(max(seq), 0) FROM events", [], |row| row.get(0))
             .map_err(|source| OpenError::Sqlite { path: path.into(), source })?;
         let head = head as Seq;
+        // A log without its index still answers, only slower.
+        let index = Index::start(path, head, segment)
+            .inspect_err(|e| tracing::warn!("there is no search index: {e}"))
+            .ok();
+        let shared = index.as_ref().map(|index| Arc::clone(index.shared()));
         let (inbox, commands) = mpsc::channel(INBOX);
         let (failure_sender, failure) = watch::channel(None);
         let writer = writer::Writer {
@@ -84,6 +102,7 @@ impl Store {
             inbox: commands,
             observer: Box::new(observer),
             next_seq: head + 1,
+            index: index.as_ref().map(Index::notifier),
             failure: failure_sender,
         };
         let thread = std::thread::Builder::new()
@@ -92,11 +111,12 @@ impl Store {
             .map_err(|source| OpenError::File { path: path.into(), source })?;
         Ok(Self {
             path: path.into(),
-            reader: Reader::new(path.into()),
+            reader: Reader::new(path.into(), shared),
             inbox,
             failure,
             head,
             thread: Mutex::new(Some(thread)),
+            index: Mutex::new(index),
             _lock: opened.lock,
         })
     }
@@ -114,6 +134,12 @@ impl Store {
     /// The last place in the log when it was opened; 0 for an empty log.
     pub fn head_at_open(&self) -> Seq {
         self.head
+    }
+
+    /// The last place that the search index knows; what comes behind it is found by reading the log.
+    pub fn indexed(&self) -> Seq {
+        let index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        index.as_ref().map_or(0, |index| index.shared().known())
     }
 
     /// Hands a batch to the writer; waits while its inbox is full. `batch.done` hears the outcome.
@@ -169,6 +195,11 @@ impl Store {
             if !matches!(joined, Ok(Ok(()))) {
                 tracing::error!("the writer thread panicked");
             }
+        }
+        let index = self.index.lock().ok().and_then(|mut index| index.take());
+        if let Some(mut index) = index {
+            // It ends within one read of the log; what it has not seen it finds at the next start.
+            let _ = tokio::task::spawn_blocking(move || index.close()).await;
         }
     }
 }

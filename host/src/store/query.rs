@@ -1,12 +1,14 @@
-//! Questions to the log, as SQL. Every value is bound; only this file's own words become SQL text.
+//! Questions to the log: what the index knows of them, and SQL for the rest. Every value is bound;
+//! only this file's own words become SQL text.
 
 use std::fmt::Write as _;
 
-use rusqlite::{Connection, functions::FunctionFlags, types::Value};
+use roaring::RoaringBitmap;
+use rusqlite::{Connection, OptionalExtension, functions::FunctionFlags, types::Value};
 
 use crate::event::{EventPriority, LogEntry, Selection, Seq, Subject, SubjectPattern};
 
-use super::row;
+use super::{index, row};
 
 /// The largest page, in events.
 pub const MAX_PAGE: usize = 500;
@@ -62,7 +64,112 @@ pub(super) fn add_functions(connection: &Connection) -> rusqlite::Result<()> {
     })
 }
 
-pub(super) fn page(connection: &Connection, query: &Query, limit: usize) -> rusqlite::Result<Page> {
+/// Where a question is answered.
+pub(super) struct Sources<'a> {
+    pub(super) log: &'a Connection,
+    /// The index file, and what is not in it yet; `None` when there is no index.
+    pub(super) index: Option<(&'a Connection, &'a index::Shared)>,
+}
+
+pub(super) fn page(sources: &Sources<'_>, query: &Query, limit: usize) -> rusqlite::Result<Page> {
+    match sources.index.filter(|_| index::helps(&query.selection)) {
+        Some((file, shared)) => indexed(sources.log, file, shared, query, limit),
+        None => {
+            let mut page = Building::new(limit);
+            scan(sources.log, query, &mut page)?;
+            Ok(page.finish())
+        }
+    }
+}
+
+/// The places that the index chooses, and what lies behind them in the log.
+fn indexed(
+    log: &Connection,
+    file: &Connection,
+    shared: &index::Shared,
+    query: &Query,
+    limit: usize,
+) -> rusqlite::Result<Page> {
+    let mut page = Building::new(limit);
+    let tail = shared.tail(&query.selection)?;
+    let behind =
+        Query { after_seq: Some(query.after_seq.unwrap_or(0).max(tail.known)), ..query.clone() };
+    let size = u64::from(shared.size());
+    let finished = query.after_seq.unwrap_or(0) / size..tail.number;
+    match query.order {
+        Order::Ascending => {
+            for number in finished {
+                let chosen = shared.finished(file, number, &query.selection)?;
+                if !fetch(log, query, index::begin(number, shared.size()), &chosen, &mut page)? {
+                    return Ok(page.finish());
+                }
+            }
+            let begin = index::begin(tail.number, shared.size());
+            if fetch(log, query, begin, &tail.chosen, &mut page)? {
+                scan(log, &behind, &mut page)?;
+            }
+        }
+        Order::Descending => {
+            scan(log, &behind, &mut page)?;
+            let begin = index::begin(tail.number, shared.size());
+            let mut more = !page.is_done() && fetch(log, query, begin, &tail.chosen, &mut page)?;
+            let first_needless = query.before_seq.map_or(u64::MAX, |before| before.div_ceil(size));
+            for number in finished.rev().skip_while(|number| *number >= first_needless) {
+                if !more {
+                    break;
+                }
+                let chosen = shared.finished(file, number, &query.selection)?;
+                let begin = index::begin(number, shared.size());
+                more = fetch(log, query, begin, &chosen, &mut page)?;
+            }
+        }
+    }
+    Ok(page.finish())
+}
+
+/// Reads the chosen events of one segment, in order. Whether the page takes more.
+fn fetch(
+    log: &Connection,
+    query: &Query,
+    begin: Seq,
+    chosen: &RoaringBitmap,
+    page: &mut Building,
+) -> rusqlite::Result<bool> {
+    let after = query.after_seq.unwrap_or(0);
+    let before = query.before_seq.unwrap_or(Seq::MAX);
+    let sql = format!("SELECT {} FROM events WHERE seq = ?1", row::COLUMNS);
+    let mut find = log.prepare_cached(&sql)?;
+    let mut read = |place: u32| {
+        let seq = begin + u64::from(place) + 1;
+        if seq <= after || seq >= before {
+            return Ok(true);
+        }
+        match find.query_row([seq as i64], row::read).optional()? {
+            Some(entry) => Ok(page.add(entry)),
+            // Pruned since.
+            None => Ok(true),
+        }
+    };
+    match query.order {
+        Order::Ascending => all_of(chosen.iter(), &mut read),
+        Order::Descending => all_of(chosen.iter().rev(), &mut read),
+    }
+}
+
+fn all_of(
+    places: impl Iterator<Item = u32>,
+    read: &mut impl FnMut(u32) -> rusqlite::Result<bool>,
+) -> rusqlite::Result<bool> {
+    for place in places {
+        if !read(place)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Reads the log itself.
+fn scan(log: &Connection, query: &Query, page: &mut Building) -> rusqlite::Result<()> {
     let mut sql = format!("SELECT {} FROM events WHERE ", row::COLUMNS);
     let mut values = Vec::new();
     conditions(query, &mut sql, &mut values);
@@ -70,22 +177,49 @@ pub(super) fn page(connection: &Connection, query: &Query, limit: usize) -> rusq
         Order::Ascending => "ASC",
         Order::Descending => "DESC",
     };
-    // One more than asked for tells whether there is more.
-    let _ = write!(sql, " ORDER BY seq {direction} LIMIT {}", limit + 1);
-    let mut statement = connection.prepare_cached(&sql)?;
+    let _ = write!(sql, " ORDER BY seq {direction}");
+    let mut statement = log.prepare_cached(&sql)?;
     let mut rows = statement.query(rusqlite::params_from_iter(values))?;
-    let mut page = Page { entries: Vec::new(), next: None };
-    let mut bytes = 0;
     while let Some(row) = rows.next()? {
-        if page.entries.len() == limit || bytes > MAX_PAGE_BYTES {
-            page.next = page.entries.last().map(|entry| entry.seq);
+        if !page.add(row::read(row)?) {
             break;
         }
-        let entry = row::read(row)?;
-        bytes += entry.event.message.as_str().len() + entry.event.data.as_str().len();
-        page.entries.push(entry);
     }
-    Ok(page)
+    Ok(())
+}
+
+/// A page that is being filled. One event more than it takes tells that there is more.
+struct Building {
+    limit: usize,
+    bytes: usize,
+    entries: Vec<LogEntry>,
+    has_more: bool,
+}
+
+impl Building {
+    fn new(limit: usize) -> Self {
+        Self { limit, bytes: 0, entries: Vec::new(), has_more: false }
+    }
+
+    /// Adds an event, or remembers that there is one. Whether the page takes more.
+    fn add(&mut self, entry: LogEntry) -> bool {
+        if self.entries.len() == self.limit || self.bytes > MAX_PAGE_BYTES {
+            self.has_more = true;
+            return false;
+        }
+        self.bytes += entry.event.message.as_str().len() + entry.event.data.as_str().len();
+        self.entries.push(entry);
+        true
+    }
+
+    fn is_done(&self) -> bool {
+        self.has_more
+    }
+
+    fn finish(self) -> Page {
+        let next = self.entries.last().map(|entry| entry.seq).filter(|_| self.has_more);
+        Page { entries: self.entries, next }
+    }
 }
 
 fn conditions(query: &Query, sql: &mut String, values: &mut Vec<Value>) {

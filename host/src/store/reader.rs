@@ -13,8 +13,8 @@ use tokio::sync::Semaphore;
 use crate::event::{Digest, EventId, LogEntry, PluginName, Seq, Timestamp};
 
 use super::{
-    Change, StoreError,
-    query::{self, Page, Query},
+    Change, StoreError, index,
+    query::{self, Page, Query, Sources},
     row, schema,
     state::{self, Side, StateEntry, StateUsage},
 };
@@ -36,14 +36,21 @@ pub struct Reader {
 
 struct Pool {
     path: PathBuf,
+    index: Option<Arc<index::Shared>>,
     permits: Semaphore,
-    idle: Mutex<Vec<Connection>>,
+    idle: Mutex<Vec<Connections>>,
+}
+
+/// To the log, and to the index where there is one.
+struct Connections {
+    log: Connection,
+    index: Option<Connection>,
 }
 
 impl Reader {
-    pub(super) fn new(path: PathBuf) -> Self {
+    pub(super) fn new(path: PathBuf, index: Option<Arc<index::Shared>>) -> Self {
         let permits = Semaphore::new(CONNECTIONS);
-        Self { pool: Arc::new(Pool { path, permits, idle: Mutex::default() }) }
+        Self { pool: Arc::new(Pool { path, index, permits, idle: Mutex::default() }) }
     }
 
     /// A page of at most `limit` events; any `limit` is cut to [`query::MAX_PAGE`].
@@ -51,7 +58,22 @@ impl Reader {
     /// # Errors
     /// [`StoreError::TooSlow`] after five seconds; [`StoreError::Read`] when SQLite fails.
     pub async fn page(&self, query: Query, limit: usize) -> Result<Page, StoreError> {
-        self.run(move |db| query::page(db, &query, limit.clamp(1, query::MAX_PAGE))).await
+        let limit = limit.clamp(1, query::MAX_PAGE);
+        let shared = self.pool.index.clone();
+        self.run_on(move |connections| {
+            let log = &connections.log;
+            let index = connections.index.as_ref().zip(shared.as_deref());
+            let page = query::page(&Sources { log, index }, &query, limit);
+            match page {
+                // An index that cannot be read is no reason not to answer.
+                Err(e) if index.is_some() && !is_interrupted(&e) => {
+                    tracing::warn!("the search index cannot be read, the log is: {e}");
+                    query::page(&Sources { log, index: None }, &query, limit)
+                }
+                page => page,
+            }
+        })
+        .await
     }
 
     /// The event of this id.
@@ -195,31 +217,49 @@ impl Reader {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
+        self.run_on(|connections| read(&connections.log)).await
+    }
+
+    async fn run_on<T, F>(&self, read: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connections) -> rusqlite::Result<T> + Send + 'static,
+    {
         let _permit = self.pool.permits.acquire().await.map_err(|_| StoreError::Closed)?;
         let pool = Arc::clone(&self.pool);
         let read = tokio::task::spawn_blocking(move || {
-            let connection = match pool.idle().pop() {
-                Some(connection) => connection,
-                None => schema::open_reader(&pool.path)?,
+            let connections = match pool.idle().pop() {
+                Some(connections) => connections,
+                None => pool.connect()?,
             };
             let end = Instant::now() + BUDGET;
-            connection.progress_handler(CLOCK_EVERY, Some(move || Instant::now() > end))?;
-            let result = read(&connection);
-            pool.idle().push(connection);
+            connections.log.progress_handler(CLOCK_EVERY, Some(move || Instant::now() > end))?;
+            let result = read(&connections);
+            pool.idle().push(connections);
             result
         });
         let result = read.await.map_err(|e| StoreError::Read(e.to_string()))?;
-        result.map_err(|e| match e.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::OperationInterrupted) => {
-                StoreError::TooSlow { seconds: BUDGET.as_secs() }
-            }
-            _ => StoreError::Read(e.to_string()),
+        result.map_err(|e| match is_interrupted(&e) {
+            true => StoreError::TooSlow { seconds: BUDGET.as_secs() },
+            false => StoreError::Read(e.to_string()),
         })
     }
 }
 
+fn is_interrupted(e: &rusqlite::Error) -> bool {
+    e.sqlite_error_code() == Some(rusqlite::ErrorCode::OperationInterrupted)
+}
+
 impl Pool {
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+    fn connect(&self) -> rusqlite::Result<Connections> {
+        let index = match &self.index {
+            Some(_) => Some(index::open_reader(&self.path)?),
+            None => None,
+        };
+        Ok(Connections { log: schema::open_reader(&self.path)?, index })
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connections>> {
         // A panic while the list is held leaves at worst a connection out of it.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }

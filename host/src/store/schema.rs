@@ -9,7 +9,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags};
 use rusqlite_migration::{M, Migrations};
 
-use super::{OpenError, index};
+use super::OpenError;
 
 /// "Enno": tells our files from other SQLite files.
 const APPLICATION_ID: i64 = 0x456e_6e6f;
@@ -25,9 +25,10 @@ const WAL_KEEP_BYTES: i64 = 64 << 20;
 
 const STEPS: &[M<'_>] = &[
     M::up(include_str!("migrations/01_log.sql")),
-    M::up(index::MIGRATION),
+    M::up(include_str!("migrations/02_index.sql")),
     M::up(include_str!("migrations/03_state.sql")),
-    M::up(include_str!("migrations/04_plugins.sql")),
+    M::up(include_str!("migrations/04_no_inline_index.sql")),
+    M::up(include_str!("migrations/05_plugins.sql")),
 ];
 const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
 
@@ -58,6 +59,20 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
         .map_err(|source| OpenError::Migration { path: path.into(), source: Box::new(source) })?;
     connection.pragma_update(None, "application_id", APPLICATION_ID).map_err(sqlite)?;
     Ok(Opened { connection, lock })
+}
+
+/// Like [`open_reader`], of a file that nobody has looked at yet.
+pub(super) fn open_stranger(path: &Path) -> Result<Connection, OpenError> {
+    let sqlite = |source: rusqlite::Error| match source.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::NotADatabase) => OpenError::NotADatabase { path: path.into() },
+        _ => OpenError::Sqlite { path: path.into(), source },
+    };
+    let connection = open_reader(path).map_err(sqlite)?;
+    refuse_foreign(&connection, path).map_err(|e| match e {
+        Refusal::Open(e) => e,
+        Refusal::Sqlite(e) => sqlite(e),
+    })?;
+    Ok(connection)
 }
 
 /// A connection that can only read.

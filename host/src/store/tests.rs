@@ -142,6 +142,59 @@ async fn a_file_that_is_no_log_of_ours_is_refused_and_left_alone() {
     assert!(open("no/such/folder/db").contains("no/such/folder/db"));
 }
 
+/// Waits until the index has seen the whole log.
+async fn indexed(store: &Store) {
+    let shared = Arc::clone(store.index.lock().unwrap().as_ref().unwrap().shared());
+    let end = std::time::Instant::now() + Duration::from_secs(30);
+    while !shared.is_complete() {
+        assert!(std::time::Instant::now() < end, "the index does not catch up");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// A log of 100 events, every fifth of them about session `s-0`, with an index of small segments.
+async fn indexed_log(path: &Path) -> Vec<Seq> {
+    let store = Store::open_with(path, Deaf, 16).unwrap();
+    let entries = (0..100).map(|n| entry(EventType::PrCreated, "p", &format!("s-{}", n % 5)));
+    let log = commit(&store, entries.collect()).await.unwrap();
+    indexed(&store).await;
+    store.close().await;
+    log.iter().filter(|e| e.event.session_id.as_str() == "s-0").map(|e| e.seq).collect()
+}
+
+async fn of_session_0(path: &Path) -> Vec<Seq> {
+    let store = Store::open_with(path, Deaf, 16).unwrap();
+    indexed(&store).await;
+    let selection = Selection { session: Some("s-0".parse().unwrap()), ..Selection::default() };
+    let query = Query { selection, ..Query::default() };
+    let page = store.reader().page(query, 500).await.unwrap();
+    store.close().await;
+    page.entries.iter().map(|entry| entry.seq).collect()
+}
+
+#[tokio::test]
+async fn an_index_that_is_damaged_missing_or_of_another_log_is_made_again() {
+    let folder = folder();
+    let path = folder.path().join("ennio.db");
+    let other = folder.path().join("other.db");
+    let expected = indexed_log(&path).await;
+    assert_eq!(of_session_0(&path).await, expected);
+    indexed_log(&other).await;
+    let file = index::path_of(&path);
+    let whole = std::fs::read(&file).unwrap();
+
+    std::fs::copy(index::path_of(&other), &file).unwrap();
+    assert_eq!(of_session_0(&path).await, expected, "of another log");
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(of_session_0(&path).await, expected, "missing");
+    for length in [0, 100, whole.len() / 2, whole.len() - 1] {
+        std::fs::write(&file, &whole[..length]).unwrap();
+        assert_eq!(of_session_0(&path).await, expected, "cut to {length} bytes");
+    }
+    std::fs::write(&file, "no database, but long enough to be looked at".repeat(99)).unwrap();
+    assert_eq!(of_session_0(&path).await, expected, "something else");
+}
+
 #[derive(Debug, Clone)]
 struct Sketch {
     event_type: usize,
@@ -209,10 +262,14 @@ proptest! {
     fn every_query_answers_what_a_plain_vector_would(
         sketches in prop::collection::vec(sketch(), 1..60),
         queries in prop::collection::vec((query(), 1..20usize), 1..12),
+        segment in prop_oneof![Just(4u32), Just(16), Just(index::SEGMENT)],
+        cut in 0..60usize,
+        is_indexed in any::<bool>(),
     ) {
         tokio::runtime::Runtime::new().unwrap().block_on(async {
             let folder = folder();
-            let store = Store::open(&folder.path().join("ennio.db"), Deaf).unwrap();
+            let path = folder.path().join("ennio.db");
+            let store = Store::open_with(&path, Deaf, segment).unwrap();
             let entries = sketches.iter().map(|s| {
                 let mut new = entry(
                     EventType::BUILT_IN[s.event_type].clone(),
@@ -224,7 +281,17 @@ proptest! {
                 new.dropped = s.dropped.then(|| Dropped { by: "f".parse().unwrap(), reason: "r".into() });
                 new
             });
-            let log = commit(&store, entries.collect()).await.unwrap();
+            // Part of it is indexed when the host starts again, part of it may not be yet.
+            let mut entries: Vec<NewEntry> = entries.collect();
+            let later = entries.split_off(cut.min(entries.len()));
+            let mut log = commit(&store, entries).await.unwrap();
+            store.close().await;
+            drop(store);
+            let store = Store::open_with(&path, Deaf, segment).unwrap();
+            log.extend(commit(&store, later).await.unwrap());
+            if is_indexed {
+                indexed(&store).await;
+            }
             for (mut query, limit) in queries {
                 let mut expected: Vec<_> = log
                     .iter()

@@ -17,6 +17,7 @@ use crate::event::{LogEntry, Seq, Timestamp};
 
 use super::{
     StoreError,
+    index::Notifier,
     messages::{Batch, Command, Effect, OnCommit},
     row,
     state::Pending,
@@ -45,6 +46,7 @@ pub(super) struct Writer {
     pub(super) inbox: mpsc::Receiver<Command>,
     pub(super) observer: Box<dyn Observer>,
     pub(super) next_seq: Seq,
+    pub(super) index: Option<Notifier>,
     /// Turns to the reason when the file failed.
     pub(super) failure: watch::Sender<Option<String>>,
 }
@@ -113,6 +115,9 @@ impl Writer {
                 let answers: Vec<_> =
                     batches.into_iter().map(|batch| self.number(batch, committed_at)).collect();
                 for (entries, _) in &answers {
+                    if let Some(index) = &self.index {
+                        index.committed(entries);
+                    }
                     self.observer.committed(entries, begun.elapsed());
                 }
                 answers.into_iter().for_each(|(entries, done)| done(Ok(entries)));

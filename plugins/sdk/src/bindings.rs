@@ -31,6 +31,23 @@ wit_bindgen::generate!({
     generate_unused_types: true,
 });
 
+/// Apart from the others, and all the same only part of a component that uses it: imports that
+/// nothing calls are left out by the linker.
+pub mod http {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "
+            package ennio:sdk;
+            world http-client {
+                include ennio:plugin/http-client@0.1.0;
+                import wasi:clocks/monotonic-clock@0.2.4;
+            }
+        ",
+        world: "ennio:sdk/http-client",
+        generate_all,
+    });
+}
+
 macro_rules! one_export {
     ($module:ident, $world:literal, $package:literal) => {
         pub mod $module {

@@ -183,7 +183,10 @@ impl From<Emission> for wit_reaction::Emission {
 impl From<Failure> for wit_reaction::Failure {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Retry(reason) => wit_reaction::Failure::Retry(reason),
+            Failure::Retry { reason, delay } => wit_reaction::Failure::Retry(wit_reaction::Retry {
+                reason,
+                delay_ms: delay.map(|delay| delay.as_millis().try_into().unwrap_or(u64::MAX)),
+            }),
             Failure::Fatal(reason) => wit_reaction::Failure::Fatal(reason),
         }
     }

@@ -8,6 +8,12 @@ mod side;
 #[path = "host/native.rs"]
 mod side;
 
+#[cfg(target_arch = "wasm32")]
+#[path = "host/component_http.rs"]
+mod component_http;
+
+#[cfg(target_arch = "wasm32")]
+pub(crate) use component_http::http;
 pub(crate) use side::{Bucket, config, log, open_bucket};
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use side::{clear_state, set_config, take_log};
+pub(crate) use side::{clear_state, http, set_config, set_http, take_log};

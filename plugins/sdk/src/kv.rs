@@ -50,7 +50,7 @@ impl std::error::Error for Error {}
 /// A reaction that cannot use its state is tried again.
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Failure::Retry(error.0)
+        Failure::retry(error.0)
     }
 }
 

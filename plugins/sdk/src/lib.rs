@@ -51,6 +51,7 @@
 //! - [`Filter`], [`Enricher`], [`Reaction`]: the roles.
 //! - [`kv`]: state that the host keeps; [`RecentMap`]: a cache that stays bounded.
 //! - [`log`]: lines for the plugin's log.
+//! - [`http`]: requests to the hosts that the sidecar grants.
 //! - [`export!`]: the component; [`testing`]: the host in a test.
 
 mod enricher;
@@ -71,6 +72,7 @@ pub mod bindings;
 pub mod component;
 pub mod config;
 pub mod event_type;
+pub mod http;
 pub mod kv;
 pub mod log;
 pub mod subject;

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::{Event, Plugin, Priority};
@@ -8,7 +10,7 @@ pub trait Reaction: Plugin {
     ///
     /// The same event may be delivered again when the host died before it stored the outcome. What
     /// is emitted is stored once all the same, since the ids of emissions derive from the event.
-    /// At most 32 actions a call. A trap or a missed deadline counts as [`Failure::Retry`].
+    /// At most 32 actions a call. A trap or a missed deadline counts as [`Failure::retry`].
     fn react(&mut self, delivery: &Delivery) -> Outcome;
 }
 
@@ -166,8 +168,36 @@ impl From<Emission> for Action {
 /// Why a reaction could not be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// Try this event again later, with exponential back-off.
-    Retry(String),
+    /// Try this event again later; [`Failure::retry`] makes one.
+    Retry {
+        /// What went wrong. At most 1 024 bytes, cut when longer.
+        reason: String,
+        /// How long to wait at least, an hour at most. `None` leaves it to the host's exponential
+        /// back-off.
+        delay: Option<Duration>,
+    },
     /// Trying again is useless: the event becomes a dead letter of this plugin.
     Fatal(String),
+}
+
+impl Failure {
+    /// Try this event again later, with exponential back-off.
+    pub fn retry(reason: impl Into<String>) -> Self {
+        Failure::Retry { reason: reason.into(), delay: None }
+    }
+
+    /// Trying again is useless.
+    pub fn fatal(reason: impl Into<String>) -> Self {
+        Failure::Fatal(reason.into())
+    }
+
+    /// A retry not before this time is over, an hour at most: what a server's `Retry-After` says.
+    /// Changes nothing about a fatal failure.
+    #[must_use]
+    pub fn after(self, delay: Duration) -> Self {
+        match self {
+            Failure::Retry { reason, .. } => Failure::Retry { reason, delay: Some(delay) },
+            Failure::Fatal(reason) => Failure::Fatal(reason),
+        }
+    }
 }

@@ -49,7 +49,7 @@ impl Reaction for Counter {
     fn react(&mut self, delivery: &Delivery) -> Outcome {
         let reacted = kv::increment("reacted", 1)?;
         if delivery.event.message == "fail twice" && delivery.attempt < 3 {
-            return Err(Failure::Retry("not yet".into()));
+            return Err(Failure::retry("not yet"));
         }
         if delivery.event.message == "write to the other" {
             let error = kv::Bucket::open("pipeline")?.set("filtered", "0").unwrap_err();

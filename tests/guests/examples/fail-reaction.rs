@@ -21,10 +21,10 @@ impl Reaction for FailReaction {
     fn react(&mut self, delivery: &Delivery) -> Outcome {
         let message = &delivery.event.message;
         if message.starts_with("retry") {
-            return Err(Failure::Retry(format!("told to, attempt {}", delivery.attempt)));
+            return Err(Failure::retry(format!("told to, attempt {}", delivery.attempt)));
         }
         if message.starts_with("fatal") {
-            return Err(Failure::Fatal("told to".into()));
+            return Err(Failure::fatal("told to"));
         }
         if message.starts_with("trap") {
             panic!("told to trap");

@@ -128,6 +128,14 @@ impl Host {
         self.output.lock().unwrap().clone()
     }
 
+    /// The memory that the process occupies, in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+        kib << 10
+    }
+
     /// As a power switch would, for the process.
     pub fn kill(mut self) {
         self.child.kill().unwrap();

@@ -4,6 +4,10 @@ mod checker;
 mod guests;
 mod host;
 mod http;
+#[allow(dead_code, reason = "`cargo bench` prints what the tests leave unread")]
+pub mod reloading;
+mod server;
+pub mod wat;
 
 use std::time::{Duration, Instant};
 
@@ -11,6 +15,7 @@ pub use checker::{Checker, Fault};
 pub use guests::{Plugins, guest};
 pub use host::{Host, Setup, ennio};
 pub use http::{event, numbered};
+pub use server::{Reply, Server};
 
 /// How long anything may take before a test gives up on it. Generous: a busy machine is no fault.
 pub const PATIENCE: Duration = Duration::from_secs(60);

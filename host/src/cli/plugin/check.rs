@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use crate::{
     cli::output::{Output, plain},
     event::SubjectPattern,
-    plugin::{KeySource, OnError, Provision, Registry, TrustedKeys},
+    plugin::{KeySource, OnError, Provision, Registry, TrustedKeys, limits},
     store::state::State,
 };
 
@@ -49,20 +49,21 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         ("sees", format!("{} from {}", patterns(plugin.subscribe()), plugin.min_priority())),
         ("may emit", patterns(&manifest.capabilities.emit)),
         ("commands", commands),
-        ("memory", format!("at most {} MiB", manifest.limits.memory_mib.get())),
+        ("may call", listed(manifest.capabilities.http.iter())),
+        ("may read", listed(manifest.capabilities.fs.iter().map(|folder| folder.display()))),
+        ("may know", listed(manifest.capabilities.env.iter())),
     ];
     let roles = plugin.roles();
     if roles.filter || roles.enricher {
-        let time = manifest.pipeline_deadline().as_millis();
-        facts.push((
-            "runs",
-            format!("order {}, {time} ms a call, on_error {on_error}", manifest.order),
-        ));
+        facts.push(("runs", format!("order {}, on_error {on_error}", manifest.order)));
     }
     if roles.reaction {
-        let time = manifest.reaction_deadline().as_millis();
-        let retries = manifest.reaction.retries.get();
-        facts.push(("reacts", format!("{time} ms a call, {retries} retries")));
+        facts.push(("reacts", format!("{} retries", manifest.reaction.retries.get())));
+    }
+    let imports = plugin.imports();
+    // Every standard library imports folders and an environment; who imports HTTP means it.
+    if imports.iter().any(|(_, provision)| *provision == Provision::Ungranted("http")) {
+        facts.push(("needs", "[capabilities] http: it sends requests, which are denied".into()));
     }
     let mut output = Output::stdout();
     output.line(&format!("{}: would be loaded", args.file.display()))?;
@@ -70,13 +71,28 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         output.line(&format!("  {name:<9} {}", plain(&fact)))?;
     }
     output.line("  imports")?;
-    for (name, provision) in plugin.imports() {
+    for (name, provision) in imports {
         let note = match provision {
-            Provision::Full => "",
-            Provision::Empty => "  (nothing behind it)",
+            Provision::Full => String::new(),
+            Provision::Empty => "  (nothing behind it)".into(),
+            Provision::Ungranted(key) => {
+                format!("  (nothing behind it: [capabilities] {key} grants nothing)")
+            }
         };
         output.line(&format!("    {}{note}", plain(&name)))?;
     }
+    output.line("  limits")?;
+    for (what, limit) in limits(manifest) {
+        output.line(&format!("    {what:<9} {limit}"))?;
+    }
     output.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn listed(things: impl Iterator<Item = impl ToString>) -> String {
+    let things: Vec<_> = things.map(|thing| thing.to_string()).collect();
+    match things.is_empty() {
+        true => "nothing".into(),
+        false => things.join(" "),
+    }
 }

@@ -15,7 +15,8 @@ use crate::cli::{
 /// HASH is the beginning of the component's SHA-256. EVENTS is how many a plugin was given, CHANGED
 /// how many of these it dropped, patched, or answered with actions, FAILURES how often it failed,
 /// and µs/EVENT the mean time in the guest. A line below a plugin says why the version in the
-/// folder does not run, or what else is special about it.
+/// folder does not run, how it failed last, how often it asked for what its sidecar does not grant, or
+/// what else is special about it.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Print each plugin as the host's JSON, one line each
@@ -81,6 +82,11 @@ fn table(plugins: &[Plugin], colours: Colours) -> Table {
         let notes = notes(plugin);
         if !notes.is_empty() {
             table.under(Cell::styled(notes.join(", "), colours.faint()));
+        }
+        if plugin.denials > 0 {
+            let denials =
+                format!("denials: {}, of what its sidecar does not grant", plugin.denials);
+            table.under(Cell::styled(denials, colours.bad()));
         }
         let faults = [("not loaded", &plugin.load_error), ("last failure", &plugin.last_error)];
         for (what, fault) in faults {

@@ -116,9 +116,10 @@ async fn nothing_is_built_on_a_batch_that_was_lost() {
 
     // The first is refused, since its event is in the log already. The second was decided on it.
     count(&bucket);
-    let lost = fixture.submit(vec![again], bucket.take()).await;
+    let lost = bucket.take();
     assert_eq!(count(&bucket), 2);
     let stale = bucket.take();
+    let lost = fixture.submit(vec![again], lost).await;
     assert!(matches!(lost.await.unwrap(), Err(StoreError::Refused(_))));
     let other = entry(EventType::PrCreated, "p", "s");
     let outcome = fixture.submit(vec![other], stale).await.await.unwrap();

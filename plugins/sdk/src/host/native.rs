@@ -4,14 +4,18 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::mem;
 
+use crate::http::{Error, Request, Response, Target};
 use crate::kv;
 use crate::log::Level;
+
+type Server = Box<dyn FnMut(&Request) -> Result<Response, Error>>;
 
 thread_local! {
     static CONFIG: RefCell<Vec<(String, String)>> = const { RefCell::new(Vec::new()) };
     static STATE: RefCell<BTreeMap<(&'static str, String), Vec<u8>>> =
         const { RefCell::new(BTreeMap::new()) };
     static LOG: RefCell<Vec<(Level, String)>> = const { RefCell::new(Vec::new()) };
+    static SERVER: RefCell<Option<Server>> = const { RefCell::new(None) };
 }
 
 pub(crate) fn config() -> Result<Vec<(String, String)>, String> {
@@ -100,4 +104,15 @@ fn check_key(key: &str) -> Result<(), kv::Error> {
         1..=MAX_KEY => Ok(()),
         len => Err(kv::Error::new(format!("a key has 1 to {MAX_KEY} bytes, not {len}"))),
     }
+}
+
+pub(crate) fn http(request: &Request, target: &Target<'_>) -> Result<Response, Error> {
+    SERVER.with_borrow_mut(|server| match server {
+        Some(server) => server(request),
+        None => Err(Error::Denied(format!("no server plays {} in this test", target.authority))),
+    })
+}
+
+pub(crate) fn set_http(server: Server) {
+    SERVER.set(Some(server));
 }

@@ -1,6 +1,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::http::{Error, Request, Response};
 use crate::log::Level;
 use crate::{
     Delivery, Enricher, Enrichment, Event, Filter, Outcome, Patch, Plugin, Reaction, Verdict, host,
@@ -117,6 +118,12 @@ pub fn merge(target: &mut Value, patch: Value) {
 /// What the plugin logged in this thread since the last call, as `context: line`.
 pub fn logged() -> Vec<(Level, String)> {
     host::take_log()
+}
+
+/// Plays the servers: answers every request of the plugin from now on, in this thread. Without it,
+/// requests are denied, as they are on a host whose sidecar grants none.
+pub fn http(server: impl FnMut(&Request) -> Result<Response, Error> + 'static) {
+    host::set_http(Box::new(server));
 }
 
 fn in_batches<T>(events: &[Event], mut call: impl FnMut(&[Event]) -> Vec<T>) -> Vec<T> {

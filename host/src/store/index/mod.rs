@@ -1,0 +1,334 @@
+//! The search index: which events have which project, session, type, subject, priority and time,
+//! without a look at the events. It follows the log and is never waited for.
+//!
+//! The log is cut into segments of 65,536 places. The last, unfinished one is kept in memory; a
+//! finished one goes into a file of its own (`file.rs`), appended to and never changed. What a
+//! question asks becomes a set of places in each segment (`plan.rs`); events behind what the index
+//! has seen are read one by one. So an answer is always complete, whatever the index has missed.
+//!
+//! **Who writes.** One thread. It is told of commits over a short channel; where that overflows,
+//! and at the start, it reads the log. **Recovery.** Everything in here can be made from the log
+//! again, and is when it does not fit it: no segment is believed whose last event has another id.
+
+mod file;
+mod keys;
+mod plan;
+mod segment;
+
+use std::{
+    path::Path,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use roaring::RoaringBitmap;
+use rusqlite::{Connection, OptionalExtension, Row};
+use tracing::{info, warn};
+
+pub(super) use file::{open_reader, path_of};
+pub(super) use plan::helps;
+pub(super) use segment::begin;
+
+use super::schema;
+use crate::event::{LogEntry, Selection, Seq};
+use file::Stored;
+use keys::Keys;
+use plan::choose;
+use segment::Segment;
+
+/// Events of one segment. Places in it have 16 bits, as the bitmaps like it.
+pub(super) const SEGMENT: u32 = 1 << 16;
+/// Commits that may wait for the indexer before it has to read the log.
+const INBOX: usize = 8;
+/// Without commits, how often the indexer looks whether it has missed some.
+const LOOK: Duration = Duration::from_millis(200);
+/// Events that are read from the log at once.
+const CATCH_UP: i64 = 4096;
+
+/// The index, for who reads and for who commits.
+pub(super) struct Index {
+    shared: Arc<Shared>,
+    inbox: mpsc::SyncSender<Message>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the indexer lets others see.
+pub(super) struct Shared {
+    size: u32,
+    /// The unfinished segment. Everything before it is in the file.
+    tail: RwLock<Segment>,
+    /// The last commit.
+    head: AtomicU64,
+}
+
+enum Message {
+    Committed(Vec<Arc<LogEntry>>),
+    Close,
+}
+
+impl Index {
+    /// Opens the index of the log at `path` and begins to follow it from where it is.
+    pub(super) fn start(path: &Path, head: Seq, size: u32) -> rusqlite::Result<Self> {
+        let (mut indexer, shared) = Indexer::open(path, size)?;
+        shared.head.store(head, Ordering::Release);
+        let (inbox, messages) = mpsc::sync_channel(INBOX);
+        let thread = std::thread::Builder::new()
+            .name("ennio-index".into())
+            .spawn(move || indexer.run(&messages))
+            .map_err(|e| rusqlite::Error::UserFunctionError(e.into()))?;
+        Ok(Self { shared, inbox, thread: Some(thread) })
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// For the writer: tells of commits without ever waiting.
+    pub(super) fn notifier(&self) -> Notifier {
+        Notifier { shared: Arc::clone(&self.shared), inbox: self.inbox.clone() }
+    }
+
+    /// Ends the indexer where it is.
+    pub(super) fn close(&mut self) {
+        let _ = self.inbox.send(Message::Close);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            warn!("the indexer panicked");
+        }
+    }
+}
+
+/// Tells the indexer of commits.
+pub(super) struct Notifier {
+    shared: Arc<Shared>,
+    inbox: mpsc::SyncSender<Message>,
+}
+
+impl Notifier {
+    pub(super) fn committed(&self, entries: &[Arc<LogEntry>]) {
+        let Some(last) = entries.last() else { return };
+        self.shared.head.store(last.seq, Ordering::Release);
+        // Full: the indexer will find them in the log.
+        let _ = self.inbox.try_send(Message::Committed(entries.to_vec()));
+    }
+}
+
+/// What the unfinished segment knows of a question, taken at one moment.
+pub(super) struct Tail {
+    /// Finished segments are those before this one.
+    pub(super) number: u64,
+    /// The last place that the index knows.
+    pub(super) known: Seq,
+    pub(super) chosen: RoaringBitmap,
+}
+
+impl Shared {
+    /// Events of a segment.
+    pub(super) fn size(&self) -> u32 {
+        self.size
+    }
+
+    /// To be asked before the finished segments, so that none is missed.
+    pub(super) fn tail(&self, selection: &Selection) -> rusqlite::Result<Tail> {
+        let tail = self.tail.read().unwrap_or_else(PoisonError::into_inner);
+        let known = tail.begin(self.size) + tail.len() as u64;
+        Ok(Tail { number: tail.number, known, chosen: choose(&*tail, selection)? })
+    }
+
+    /// The chosen places of a finished segment, over a connection to the file.
+    pub(super) fn finished(
+        &self,
+        index: &Connection,
+        number: u64,
+        selection: &Selection,
+    ) -> rusqlite::Result<RoaringBitmap> {
+        choose(&Stored::new(index, number, self.size), selection)
+    }
+
+    /// Whether the whole log is indexed.
+    #[cfg(test)]
+    pub(super) fn is_complete(&self) -> bool {
+        self.known() >= self.head.load(Ordering::Acquire)
+    }
+
+    /// The last place that the index knows.
+    pub(super) fn known(&self) -> Seq {
+        let tail = self.tail.read().unwrap_or_else(PoisonError::into_inner);
+        tail.begin(self.size) + tail.len() as u64
+    }
+}
+
+/// Makes the index of a closed log anew, from the first event on. `progress` is told how far it
+/// has come.
+pub(super) fn rebuild(
+    path: &Path,
+    head: Seq,
+    mut progress: impl FnMut(Seq),
+) -> rusqlite::Result<()> {
+    file::Writer::make(&path_of(path), SEGMENT)?;
+    let (mut indexer, shared) = Indexer::open(path, SEGMENT)?;
+    while shared.known() < head {
+        indexer.read_on()?;
+        progress(shared.known());
+    }
+    Ok(())
+}
+
+/// The one who writes the index.
+struct Indexer {
+    shared: Arc<Shared>,
+    file: file::Writer,
+    log: Connection,
+}
+
+impl Indexer {
+    fn open(path: &Path, size: u32) -> rusqlite::Result<(Self, Arc<Shared>)> {
+        let log = schema::open_reader(path)?;
+        let index_path = path_of(path);
+        let mut file = file::Writer::open(&index_path, size)?;
+        let mut next = 0;
+        if let Some(last) = file.last()? {
+            next = last.number + 1;
+            let in_log = id_at(&log, begin(next, size))?;
+            if in_log.as_deref() != Some(&*last.last_id) {
+                warn!("{}: of another log, it is made anew", index_path.display());
+                file = file::Writer::make(&index_path, size)?;
+                next = 0;
+            }
+        }
+        let tail = RwLock::new(Segment::new(next));
+        let shared = Arc::new(Shared { size, tail, head: AtomicU64::new(0) });
+        Ok((Self { shared: Arc::clone(&shared), file, log }, shared))
+    }
+
+    fn run(&mut self, messages: &mpsc::Receiver<Message>) {
+        let behind = self.shared.head.load(Ordering::Acquire).saturating_sub(self.shared.known());
+        if behind > u64::from(self.shared.size) {
+            info!("the search index is {behind} events behind, questions may take longer");
+        }
+        let mut is_well = true;
+        loop {
+            let outcome = match messages.recv_timeout(LOOK) {
+                Ok(Message::Committed(entries)) => self.take(&entries, messages),
+                Err(mpsc::RecvTimeoutError::Timeout) => self.catch_up(messages),
+                Ok(Message::Close) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            };
+            match outcome {
+                Ok(Go::On) => is_well = true,
+                Ok(Go::Home) => return,
+                // It is tried again with the next commit; what is missing is read from the log.
+                Err(e) if is_well => {
+                    warn!("the search index cannot go on, questions may take longer: {e}");
+                    is_well = false;
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn take(
+        &mut self,
+        entries: &[Arc<LogEntry>],
+        messages: &mpsc::Receiver<Message>,
+    ) -> rusqlite::Result<Go> {
+        let follows = entries.first().is_some_and(|first| first.seq <= self.shared.known() + 1);
+        if !follows {
+            return self.catch_up(messages);
+        }
+        self.add(entries.iter().map(|entry| Keys::of(entry)))?;
+        Ok(Go::On)
+    }
+
+    /// Reads the log up to its head.
+    fn catch_up(&mut self, messages: &mpsc::Receiver<Message>) -> rusqlite::Result<Go> {
+        while self.shared.known() < self.shared.head.load(Ordering::Acquire) {
+            self.read_on()?;
+            // Commits that come meanwhile are read from the log as well.
+            while let Ok(message) = messages.try_recv() {
+                if matches!(message, Message::Close) {
+                    return Ok(Go::Home);
+                }
+            }
+        }
+        Ok(Go::On)
+    }
+
+    /// Reads some more of the log.
+    fn read_on(&mut self) -> rusqlite::Result<()> {
+        struct Found(Seq, i64, bool, [String; 5]);
+        let sql = "SELECT seq, timestamp_us, dropped_by IS NOT NULL, event_type, priority, \
+                   session_id, project_id, subject FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+        let found: Vec<Found> = {
+            let mut find = self.log.prepare_cached(sql)?;
+            let row = |row: &Row<'_>| {
+                let texts = [row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?, row.get(7)?];
+                Ok(Found(row.get::<_, i64>(0)? as Seq, row.get(1)?, row.get(2)?, texts))
+            };
+            let rows = find.query_map([self.shared.known() as i64, CATCH_UP], row)?;
+            rows.collect::<Result<_, _>>()?
+        };
+        self.add(found.iter().map(|Found(seq, timestamp, dropped, texts)| {
+            let [event_type, priority, session, project, subject] = texts;
+            Keys {
+                seq: *seq,
+                event_type,
+                priority,
+                session,
+                project,
+                subject,
+                timestamp: *timestamp,
+                dropped: *dropped,
+            }
+        }))
+    }
+
+    /// Adds what follows on what is known, and finishes segments that are full.
+    fn add<'a>(&mut self, events: impl Iterator<Item = Keys<'a>>) -> rusqlite::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let known = shared.known();
+        let mut events = events.skip_while(|event| event.seq <= known).peekable();
+        loop {
+            let mut tail = shared.tail.write().unwrap_or_else(PoisonError::into_inner);
+            let (begin, end) = (tail.begin(shared.size), begin(tail.number + 1, shared.size));
+            while let Some(event) = events.next_if(|event| event.seq <= end) {
+                tail.push(&event, begin);
+            }
+            let is_full = tail.len() >= shared.size as usize;
+            drop(tail);
+            // Past its end without being full: the last of its events are no longer in the log.
+            if !is_full && events.peek().is_none() {
+                return Ok(());
+            }
+            self.finish(end)?;
+        }
+    }
+
+    /// Moves the unfinished segment into the file, while it can still be asked in memory.
+    fn finish(&mut self, end: Seq) -> rusqlite::Result<()> {
+        let number = {
+            let tail = self.shared.tail.read().unwrap_or_else(PoisonError::into_inner);
+            self.file.add(&tail, &id_at(&self.log, end)?.unwrap_or_default())?;
+            tail.number
+        };
+        let next = Segment::new(number + 1);
+        *self.shared.tail.write().unwrap_or_else(PoisonError::into_inner) = next;
+        Ok(())
+    }
+}
+
+/// Whether the indexer goes on.
+enum Go {
+    On,
+    Home,
+}
+
+fn id_at(log: &Connection, seq: Seq) -> rusqlite::Result<Option<String>> {
+    let sql = "SELECT id FROM events WHERE seq = ?1";
+    log.prepare_cached(sql)?.query_row([seq as i64], |row| row.get(0)).optional()
+}
