@@ -12,8 +12,9 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::{
+    control::CommandName,
     nats::{NatsUrl, Prefix},
-    plugin::WatchMode,
+    plugin::{KeySource, WatchMode},
     strict_toml,
 };
 
@@ -89,11 +90,16 @@ pub struct PluginsConfig {
     /// 3 600 000. Default 1 000.
     #[serde(deserialize_with = "interval")]
     pub watch_interval_ms: u64,
+    /// Public keys of minisign, or files that hold one. With at least one, every component and every
+    /// sidecar needs a signature by one of them. Default: none.
+    #[serde(deserialize_with = "all_parsed")]
+    pub trusted_keys: Vec<KeySource>,
 }
 
 impl Default for PluginsConfig {
     fn default() -> Self {
-        Self { folder: None, cache: None, watch: WatchMode::Auto, watch_interval_ms: 1000 }
+        let (watch, watch_interval_ms) = (WatchMode::Auto, 1000);
+        Self { folder: None, cache: None, watch, watch_interval_ms, trusted_keys: Vec::new() }
     }
 }
 
@@ -107,7 +113,7 @@ fn interval<'de, D: serde::Deserializer<'de>>(from: D) -> Result<u64, D::Error> 
 }
 
 /// NATS.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NatsConfig {
     /// Like `nats://127.0.0.1:4222`. Nothing is published without one.
@@ -116,6 +122,15 @@ pub struct NatsConfig {
     /// The first token of every subject on the wire. Default `ennio`.
     #[serde(deserialize_with = "parsed")]
     pub prefix: Option<Prefix>,
+    /// The commands that are carried out when they come over NATS. Default `["status"]`; with none,
+    /// the host does not listen for commands.
+    pub commands: Vec<CommandName>,
+}
+
+impl Default for NatsConfig {
+    fn default() -> Self {
+        Self { url: None, prefix: None, commands: vec![CommandName::Status] }
+    }
 }
 
 /// A text that has to be what its type says.
@@ -126,6 +141,16 @@ where
 {
     let text = String::deserialize(from)?;
     text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+/// Texts that each have to be what their type says.
+fn all_parsed<'de, T, D>(from: D) -> Result<Vec<T>, D::Error>
+where
+    T: FromStr<Err: Display>,
+    D: serde::Deserializer<'de>,
+{
+    let texts = Vec::<String>::deserialize(from)?;
+    texts.iter().map(|text| text.parse().map_err(serde::de::Error::custom)).collect()
 }
 
 /// The host's own log lines, on stderr.

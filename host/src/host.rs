@@ -8,25 +8,31 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
 use thiserror::Error;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tracing::warn;
 
 use crate::{
     bus::{Announcer, Bus},
+    control::{Command, CommandName, Control as _, ControlError, Origin},
     event::{Draft, LogEntry, PluginName},
     metrics::Metrics,
-    nats::{NatsOptions, NatsStatus, Publisher},
+    nats::{CommandListener, NatsOptions, NatsStatus, Publisher},
     pipeline::{self, Pipeline, PublishError, Receipt},
     plugin::{
-        Cache, CacheError, Change, PluginStatus, Registry, RegistryError, WatchOptions, Watcher,
+        Cache, CacheError, Change, Disabled, PluginStatus, Registry, RegistryError, TrustedKeys,
+        WatchOptions, Watcher,
     },
     reaction::{Positions, Reactions},
     store::{
-        Observer, OpenError, Reader, Store,
+        Observer, OpenError, Reader, Store, StoreError,
         state::{EditError, Side, State, Write},
     },
 };
+use operator::Operator;
+
+mod operator;
 
 /// Why a host does not start.
 #[derive(Debug, Error)]
@@ -34,6 +40,9 @@ pub enum StartError {
     /// The database.
     #[error("cannot open the database: {0}")]
     Store(#[from] OpenError),
+    /// Which plugins are disabled.
+    #[error("cannot read which plugins are disabled: {0}")]
+    Disabled(#[from] StoreError),
     /// The plugins.
     #[error(transparent)]
     Plugins(#[from] RegistryError),
@@ -49,16 +58,17 @@ pub struct Builder {
     plugins: Option<PathBuf>,
     cache: Option<PathBuf>,
     watch: WatchOptions,
+    trusted: TrustedKeys,
     nats: Option<NatsOptions>,
+    nats_commands: Vec<CommandName>,
 }
 
 /// A running host.
 pub struct Host {
     store: Arc<Store>,
     bus: Bus,
-    plugins: Arc<Registry>,
     pipeline: Pipeline,
-    positions: Positions,
+    operator: Arc<Operator>,
     nats: Option<NatsStatus>,
     metrics: Metrics,
     /// Gone once the host is shut down.
@@ -67,6 +77,7 @@ pub struct Host {
 
 /// What has to be stopped, in the order of the flow.
 struct Running {
+    commands: Option<CommandListener>,
     watcher: Option<Watcher>,
     reactions: Reactions,
     sequencer: pipeline::Running,
@@ -97,6 +108,19 @@ impl Builder {
         self
     }
 
+    /// Loads only plugins that one of these keys has signed. Without a key, any.
+    pub fn trusted_keys(mut self, keys: TrustedKeys) -> Self {
+        self.trusted = keys;
+        self
+    }
+
+    /// The commands that are carried out when they come over NATS; `status` alone unless said
+    /// otherwise. With none, the host does not listen for commands there.
+    pub fn nats_commands(mut self, allowed: impl Into<Vec<CommandName>>) -> Self {
+        self.nats_commands = allowed.into();
+        self
+    }
+
     /// Publishes every committed event to this NATS server, from the log's beginning on when it is
     /// the first time. The host starts and works with the server away.
     pub fn nats(mut self, options: NatsOptions) -> Self {
@@ -120,7 +144,8 @@ impl Builder {
             None => None,
         };
         let state = State::of(&self.database);
-        let plugins = Arc::new(Registry::new(self.plugins, cache, state)?);
+        let registry = Registry::new(self.plugins, cache, state)?.trusting(self.trusted);
+        let plugins = Arc::new(registry);
         let metrics = Metrics::default();
         let announcer = Announcer::new();
         let feed = announcer.feed();
@@ -128,19 +153,41 @@ impl Builder {
         let store = Arc::new(Store::open(&self.database, observer)?);
         let bus = feed.bus(store.reader().clone(), store.head_at_open());
         metrics.head.set(store.head_at_open() as i64);
+        for (name, since, by) in store.reader().disabled_plugins().await? {
+            plugins.disable(&name, Disabled { since, by });
+        }
         plugins.rescan(true).await;
         let watcher = Watcher::start(Arc::clone(&plugins), self.watch);
         let (pipeline, sequencer) =
             Pipeline::start(Arc::clone(&store), Arc::clone(&plugins), metrics.clone());
-        let reactions =
-            Reactions::start(&plugins, bus.clone(), Arc::clone(&store), pipeline.clone()).await;
-        let positions = reactions.positions();
         let publisher =
-            self.nats.map(|nats| Publisher::spawn(nats, Arc::clone(&store), bus.clone()));
+            self.nats.clone().map(|nats| Publisher::spawn(nats, Arc::clone(&store), bus.clone()));
         let nats = publisher.as_ref().map(Publisher::status);
-        let running = Running { watcher, reactions, sequencer, nats: publisher };
+        let operator = Arc::new(Operator {
+            plugins: Arc::clone(&plugins),
+            store: Arc::clone(&store),
+            bus: bus.clone(),
+            positions: Positions::default(),
+            nats: nats.clone(),
+            stop: watch::Sender::new(None),
+        });
+        let reactions = Reactions::start(
+            &plugins,
+            bus.clone(),
+            Arc::clone(&store),
+            pipeline.clone(),
+            Arc::clone(&operator) as _,
+            operator.positions.clone(),
+        )
+        .await;
+        let allowed = self.nats_commands;
+        let commands = self
+            .nats
+            .filter(|_| !allowed.is_empty())
+            .map(|nats| CommandListener::spawn(nats, allowed, Arc::clone(&operator) as _));
+        let running = Running { commands, watcher, reactions, sequencer, nats: publisher };
         let running = Mutex::new(Some(running));
-        Ok(Host { store, bus, plugins, pipeline, positions, nats, metrics, running })
+        Ok(Host { store, bus, pipeline, operator, nats, metrics, running })
     }
 }
 
@@ -152,7 +199,9 @@ impl Host {
             plugins: None,
             cache: None,
             watch: WatchOptions::default(),
+            trusted: TrustedKeys::default(),
             nats: None,
+            nats_commands: vec![CommandName::Status],
         }
     }
 
@@ -189,14 +238,37 @@ impl Host {
         &self.store
     }
 
-    /// Every plugin that runs or failed to, by name.
+    /// Every plugin that runs, failed to or is disabled, by name.
     pub fn plugins(&self) -> Vec<PluginStatus> {
-        let positions = self.positions.all();
-        let mut plugins = self.plugins.status();
-        for plugin in &mut plugins {
-            plugin.cursor = positions.get(&plugin.name).copied();
+        self.operator.plugins()
+    }
+
+    /// How far everything has come, as JSON.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the log cannot be read.
+    pub async fn status(&self) -> Result<Value, StoreError> {
+        self.operator.status().await
+    }
+
+    /// Carries out a command, and says so in the log. See [`Control::execute`] for the answer.
+    ///
+    /// [`Control::execute`]: crate::control::Control::execute
+    ///
+    /// # Errors
+    /// [`ControlError`] with the reason and the way out.
+    pub async fn execute(&self, origin: Origin, command: Command) -> Result<Value, ControlError> {
+        self.operator.execute(origin, command).await
+    }
+
+    /// Returns who asked for it once the command `shutdown` was given. Whoever runs the host calls
+    /// [`Host::shutdown`] then.
+    pub async fn asked_to_stop(&self) -> Origin {
+        let mut stop = self.operator.stop.subscribe();
+        match stop.wait_for(Option::is_some).await.ok().and_then(|origin| origin.clone()) {
+            Some(origin) => origin,
+            None => std::future::pending().await,
         }
-        plugins
     }
 
     /// Changes what a plugin remembers, between two of its calls; it is on disk when this returns.
@@ -211,24 +283,18 @@ impl Host {
         writes: Vec<Write>,
         replace: bool,
     ) -> Result<(), EditError> {
-        self.plugins.state().edit(&self.store, plugin, side, writes, replace).await
+        self.operator.plugins.state().edit(&self.store, plugin, side, writes, replace).await
     }
 
     /// Brings the plugins in line with their folder now, as it lies there, without waiting for the
     /// watcher.
     pub async fn rescan_plugins(&self) -> Vec<Change> {
-        self.plugins.rescan(true).await.0
-    }
-
-    /// The folder of plugins, from the root on; `None` for a host without one.
-    pub fn plugins_folder(&self) -> Option<PathBuf> {
-        let folder = self.plugins.folder()?;
-        Some(std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned()))
+        self.operator.plugins.rescan(true).await.0
     }
 
     /// How far each reaction has come, by plugin.
     pub fn reactions(&self) -> BTreeMap<String, u64> {
-        self.positions.all()
+        self.operator.positions.all()
     }
 
     /// How the NATS publisher is doing; `None` for a host without one.
@@ -254,6 +320,9 @@ impl Host {
     /// saved, and the WAL is moved into the main file. A second call does nothing.
     pub async fn shutdown(&self) {
         let Some(running) = self.running.lock().await.take() else { return };
+        if let Some(commands) = running.commands {
+            commands.stop().await;
+        }
         if let Some(watcher) = running.watcher {
             watcher.stop().await;
         }

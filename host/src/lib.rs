@@ -18,7 +18,8 @@
 //! - [`api`]: REST, SSE, metrics.
 //! - [`cli`]: the command line.
 //!
-//! Leaves that several use: [`config`], [`metrics`], [`strict_toml`].
+//! Leaves that several use: [`config`], [`control`] (the names of commands), [`metrics`],
+//! [`strict_toml`].
 
 #![cfg_attr(test, allow(missing_docs))]
 
@@ -45,5 +46,6 @@ pub mod api;
 pub mod cli;
 
 pub mod config;
+pub mod control;
 pub mod metrics;
 pub mod strict_toml;

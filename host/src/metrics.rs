@@ -72,6 +72,10 @@ pub struct Metrics {
     pub plugin_quarantined: Family<PluginLabels, Gauge>,
     /// Versions loaded.
     pub plugin_loads: Family<PluginLabels, Counter>,
+    /// Times that the version before took over again.
+    pub plugin_rollbacks: Family<PluginLabels, Counter>,
+    /// Whether an operator has taken it out of the flow, 0 or 1.
+    pub plugin_disabled: Family<PluginLabels, Gauge>,
     /// Whether the NATS connection stands, 0 or 1.
     pub nats_connected: Gauge,
     /// Events handed to the NATS server since the host started, repetitions included.
@@ -99,6 +103,8 @@ impl Default for Metrics {
             plugin_memory: Family::default(),
             plugin_quarantined: Family::default(),
             plugin_loads: Family::default(),
+            plugin_rollbacks: Family::default(),
+            plugin_disabled: Family::default(),
             nats_connected: Gauge::default(),
             nats_published: Gauge::default(),
             nats_skipped: Gauge::default(),
@@ -119,6 +125,8 @@ impl Metrics {
             plugin_seconds: Family::default(),
             plugin_memory: Family::default(),
             plugin_loads: Family::default(),
+            plugin_rollbacks: Family::default(),
+            plugin_disabled: Family::default(),
             plugin_quarantined: Family::default(),
             ..self.clone()
         }
@@ -188,6 +196,16 @@ impl Metrics {
             self.plugin_quarantined.clone(),
         );
         r.register("plugin_loads", "Versions loaded since the start", self.plugin_loads.clone());
+        r.register(
+            "plugin_rollbacks",
+            "Times that the version before took over again",
+            self.plugin_rollbacks.clone(),
+        );
+        r.register(
+            "plugin_disabled",
+            "Whether an operator has taken it out of the flow",
+            self.plugin_disabled.clone(),
+        );
         r.register(
             "nats_connected",
             "Whether the NATS connection stands",

@@ -6,6 +6,7 @@
 //! Knows all rooms but the CLI. May not hold state of its own: what it tells, the host knows.
 
 mod body;
+mod control;
 mod events;
 mod guard;
 mod observe;
@@ -52,6 +53,7 @@ fn router(host: Arc<Host>, guard: Guard, closing: watch::Receiver<bool>) -> Rout
         .route("/v1/events/stream", get(stream::stream))
         .route("/v1/events/{id}", get(events::one))
         .route("/v1/plugins", get(observe::plugins))
+        .route("/v1/plugins/{name}/{command}", post(control::plugin))
         .route("/v1/plugins/{name}/state", get(state::usage))
         .route("/v1/plugins/{name}/state/{bucket}", get(state::export).post(state::import))
         .route(

@@ -8,7 +8,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use serde_json::json;
 
 use crate::{
     metrics::{PluginLabels, SinkLabels},
@@ -30,29 +29,7 @@ pub(super) async fn plugins(State(api): State<Api>) -> axum::Json<Plugins> {
 pub(super) async fn status(
     State(api): State<Api>,
 ) -> Result<axum::Json<serde_json::Value>, Problem> {
-    let host = &api.host;
-    let dead_letters = host.log().count_dead_letters().await?;
-    Ok(axum::Json(json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "head": host.bus().head(),
-        "database": host.database(),
-        "plugins_folder": host.plugins_folder(),
-        "nats": host.nats().map(|status| {
-            let nats = status.snapshot();
-            json!({
-                "state": nats.state.as_str(),
-                "connected": matches!(nats.state, NatsState::Publishing | NatsState::Held),
-                "cursor": nats.cursor,
-                "sent": nats.sent,
-                "acknowledged": nats.acknowledged,
-                "skipped": nats.skipped,
-                "streams": nats.streams,
-                "last_error": nats.last_error.map(|(at, error)| json!({"at": at, "error": error})),
-            })
-        }),
-        "cursors": host.reactions(),
-        "dead_letters": dead_letters,
-    })))
+    Ok(axum::Json(api.host.status().await?))
 }
 
 /// The process lives.
@@ -83,6 +60,9 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
         metrics.plugin_seconds.get_or_create(&labels).inc_by(plugin.time_seconds);
         metrics.plugin_memory.get_or_create(&labels).set(plugin.memory_bytes as i64);
         metrics.plugin_loads.get_or_create(&labels).inc_by(plugin.loads);
+        metrics.plugin_rollbacks.get_or_create(&labels).inc_by(plugin.rollbacks);
+        let disabled = plugin.state == PluginState::Disabled;
+        metrics.plugin_disabled.get_or_create(&labels).set(disabled.into());
         let quarantined = plugin.state == PluginState::Quarantined;
         metrics.plugin_quarantined.get_or_create(&labels).set(quarantined.into());
     }

@@ -20,7 +20,7 @@ use crate::{
 pub(super) struct Problem(Box<Document>);
 
 /// The document of RFC 9457. `field` names the member of an event that is at fault, `parameter`
-/// the query parameter.
+/// the query parameter, `step` where loading a plugin stopped.
 #[derive(Debug, Clone, Serialize)]
 struct Document {
     #[serde(rename = "type")]
@@ -32,6 +32,8 @@ struct Document {
     field: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     parameter: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<EventId>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,8 +49,19 @@ impl Problem {
     ) -> Self {
         let detail = detail.into();
         let status = status.as_u16();
-        let (field, parameter, id, seq) = (None, None, None, None);
-        Self(Box::new(Document { kind, title, status, detail, field, parameter, id, seq }))
+        let (field, parameter, step, id, seq) = (None, None, None, None, None);
+        Self(Box::new(Document { kind, title, status, detail, field, parameter, step, id, seq }))
+    }
+
+    pub(super) fn not_loaded(step: String, detail: impl Into<String>) -> Self {
+        let mut problem = Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "urn:ennio:problem:not-loaded",
+            "the plugin was not loaded",
+            detail,
+        );
+        problem.0.step = Some(step);
+        problem
     }
 
     pub(super) fn parameter(name: &str, detail: impl std::fmt::Display) -> Self {
@@ -179,7 +192,7 @@ impl From<StoreError> for Problem {
 pub(super) async fn no_such_path(uri: Uri) -> Problem {
     Problem::not_found(format!(
         "no such path: {} (there are /v1/events, /v1/events/stream, /v1/events/{{id}}, /v1/plugins, \
-         /v1/status, /healthz, /readyz and /metrics)",
+         /v1/plugins/{{name}}/{{command}}, /v1/status, /healthz, /readyz and /metrics)",
         uri.path()
     ))
 }

@@ -138,6 +138,10 @@ pub(super) struct Plugin {
     pub(super) version: Option<String>,
     pub(super) order: i64,
     pub(super) loads: u64,
+    pub(super) came_by: Option<String>,
+    pub(super) probation: Option<Probation>,
+    pub(super) previous: Option<Previous>,
+    pub(super) disabled: Option<Disabled>,
     pub(super) load_error: Option<String>,
     pub(super) events: u64,
     pub(super) events_changed: u64,
@@ -146,6 +150,26 @@ pub(super) struct Plugin {
     pub(super) last_error: Option<String>,
     pub(super) time_seconds: f64,
     pub(super) cursor: Option<Seq>,
+}
+
+/// What is left of a version's probation.
+#[derive(Debug, Deserialize)]
+pub(super) struct Probation {
+    pub(super) events: u64,
+    pub(super) seconds: f64,
+}
+
+/// The version that ran before.
+#[derive(Debug, Deserialize)]
+pub(super) struct Previous {
+    pub(super) version: String,
+}
+
+/// Who took a plugin out of the flow.
+#[derive(Debug, Deserialize)]
+pub(super) struct Disabled {
+    pub(super) since: String,
+    pub(super) by: String,
 }
 
 /// `GET /v1/status`.

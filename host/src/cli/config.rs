@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Subcommand;
 
 use super::output::Output;
-use crate::config::Config;
+use crate::{config::Config, plugin::TrustedKeys};
 
 /// Look at the configuration
 #[derive(Debug, clap::Args)]
@@ -35,6 +35,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     output.line(&format!("  database  {}", config.store.database.display()))?;
     output.line(&format!("  listen    {}", config.api.listen))?;
     output.line(&format!("  plugins   {}", shown(config.plugins.folder.as_ref())))?;
+    if !config.plugins.trusted_keys.is_empty() {
+        TrustedKeys::read(&config.plugins.trusted_keys)?;
+        let keys = config.plugins.trusted_keys.len();
+        output.line(&format!("  trust     {keys} keys, unsigned plugins are not loaded"))?;
+    }
     output.line(&format!("  nats      {nats}"))?;
     output.flush()?;
     Ok(ExitCode::SUCCESS)

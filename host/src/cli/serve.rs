@@ -19,7 +19,7 @@ use crate::{
     config::{Config, LogConfig, LogFormat},
     host::Host,
     nats::{NatsOptions, NatsUrl},
-    plugin::{WatchMode, WatchOptions},
+    plugin::{TrustedKeys, WatchMode, WatchOptions},
 };
 
 /// Run a host
@@ -74,6 +74,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(cache) = &config.plugins.cache {
         builder = builder.plugin_cache(cache);
     }
+    builder = builder.trusted_keys(TrustedKeys::read(&config.plugins.trusted_keys)?);
+    builder = builder.nats_commands(config.nats.commands.clone());
     if let Some(url) = config.nats.url.clone() {
         let prefix = config.nats.prefix.clone().unwrap_or_default();
         builder = builder.nats(NatsOptions { url, prefix });
@@ -194,6 +196,7 @@ impl Signals {
 async fn wait_for_the_end(host: &Host, mut signals: Signals) -> (String, ExitCode) {
     let reason = tokio::select! {
         reason = signals.next() => reason.to_owned(),
+        origin = host.asked_to_stop() => format!("asked to by {origin}"),
         reason = host.failed() => {
             error!("{reason}");
             return (reason, ExitCode::FAILURE);

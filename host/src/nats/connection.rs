@@ -85,8 +85,8 @@ pub(super) enum ReplyTo {
 }
 
 impl Connection {
-    /// Connects once.
-    pub(super) async fn open(server: &ServerAddr) -> Result<Self, ConnectError> {
+    /// Connects once, under a name that the server's operator sees.
+    pub(super) async fn open(server: &ServerAddr, name: &str) -> Result<Self, ConnectError> {
         let error = |reason: String| ConnectError {
             server: options::redacted(server.as_url_str()),
             reason,
@@ -102,7 +102,7 @@ impl Connection {
                 ConnectOptions::with_user_and_password(name, password)
             }
         }
-        .name("ennio publisher")
+        .name(name)
         .connection_timeout(CONNECT_WITHIN)
         .ping_interval(PING_EVERY)
         .client_capacity(OUTBOX)

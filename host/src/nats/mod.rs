@@ -36,11 +36,16 @@
 //! subscribe to `_INBOX.>`, and, where the account has JetStream, publish to
 //! `$JS.API.STREAM.LIST`. What is refused holds the publisher where it is, and the status says so.
 //!
+//! **The way in for commands** is `commands`: `<prefix>.commands.<command>`, over a connection of its
+//! own, which needs to subscribe to `<prefix>.commands.*` and to publish to the reply subjects of
+//! those who ask. It knows the names of commands and has somebody carry them out.
+//!
 //! Knows `event`, `store` and `bus`. May not know who configures or observes it. `session` is the
 //! only file that both talks to the server and decides what comes next, by asking `window`, `ack`,
 //! `coverage` and `retry`, which are plain functions of what was seen.
 
 mod ack;
+mod commands;
 mod connection;
 mod coverage;
 mod message;
@@ -51,6 +56,7 @@ mod session;
 mod status;
 mod window;
 
+pub use commands::CommandListener;
 pub use options::{NatsOptions, NatsUrl, NatsUrlError, Prefix};
 pub use publisher::{CURSOR, Publisher, StopError};
 pub use status::{NatsState, NatsStatus, Snapshot};

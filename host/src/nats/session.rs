@@ -102,8 +102,9 @@ async fn open<'a>(
     let Some(server) = context.options.url.server(attempt) else {
         return Err(End::Lost("no server is configured".into()));
     };
-    let mut connection =
-        Connection::open(server).await.map_err(|error| End::Lost(error.to_string()))?;
+    let mut connection = Connection::open(server, "ennio publisher")
+        .await
+        .map_err(|error| End::Lost(error.to_string()))?;
     let ask = coverage::ask(connection.client().clone(), context.options.prefix.clone());
     // A complaint says more than that no answer came.
     let coverage = connection.ask(ask).await.map_err(|reason| CoverageError { reason }).flatten();

@@ -25,8 +25,7 @@ pub(super) async fn enrich(plugins: &PluginSet, items: &mut [Item]) {
                 Ok(None) => {}
                 Ok(Some(patch)) => match apply(&item.event, &patch) {
                     Ok(Some((event, record))) => {
-                        let version = std::sync::Arc::clone(plugin.hash());
-                        let plugin = plugin.name().clone();
+                        let (plugin, version) = (plugin.name().clone(), patch.version);
                         item.change(event, Change { plugin, version, patch: record });
                         changed += 1;
                     }
@@ -111,6 +110,7 @@ mod tests {
             priority: Some(EventPriority::Urgent),
             message: None,
             data: Some(r#"{"b":null,"c":3}"#.into()),
+            version: "abc".into(),
         };
         let (patched, record) = apply(&event(), &patch).unwrap().unwrap();
         assert_eq!(patched.priority, EventPriority::Urgent);

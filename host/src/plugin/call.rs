@@ -1,7 +1,10 @@
 //! What is said between the host and a plugin, in the host's own types, whatever the version of
 //! the contract.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use thiserror::Error;
 
@@ -34,6 +37,8 @@ pub struct Patch {
     pub message: Option<String>,
     /// An RFC 7396 merge patch, not yet checked.
     pub data: Option<String>,
+    /// SHA-256 of the component that made it, hexadecimal.
+    pub version: Arc<str>,
 }
 
 /// A stored event on its way to a reaction.
@@ -43,6 +48,24 @@ pub struct Delivery<'a> {
     pub entry: &'a LogEntry,
     /// From 1.
     pub attempt: u32,
+}
+
+/// What a reaction wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// An event.
+    Emit(Emission),
+    /// A command to the host.
+    Command(CommandWish),
+}
+
+/// A command that a reaction gives to the host, not yet checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandWish {
+    /// The name of the command.
+    pub name: String,
+    /// The plugin that it is about.
+    pub plugin: Option<String>,
 }
 
 /// An event that a reaction wants emitted, not yet checked.
@@ -79,6 +102,9 @@ pub enum ReactError {
     /// The plugin was not called: it keeps failing, and is left alone until then.
     #[error("is left alone after repeated failures")]
     Quarantined(Instant),
+    /// The version failed on its probation: the event is for the version that took over.
+    #[error("{0}, and was rolled back")]
+    RolledBack(String),
 }
 
 /// Why a call into a guest gave no usable answer.
@@ -105,6 +131,11 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// Whether the guest broke down, rather than answered wrongly or was not asked.
+    pub(super) fn is_breakdown(&self) -> bool {
+        matches!(self, Self::Trap(_) | Self::Deadline(_) | Self::Start(_))
+    }
+
     pub(super) fn quarantined(until: Instant) -> Self {
         Self::Quarantined(until.saturating_duration_since(Instant::now()))
     }

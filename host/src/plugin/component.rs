@@ -38,6 +38,8 @@ impl Roles {
 pub enum Step {
     /// The component or its sidecar cannot be read.
     Read,
+    /// Nobody who is trusted has signed it, or it is not the component that its sidecar pins.
+    Trust,
     /// The sidecar is wrong.
     Sidecar,
     /// The bytes are no component.
@@ -54,12 +56,17 @@ pub enum Step {
     Describe,
     /// The guest refuses its configuration.
     Configure,
+    /// It ran, failed while it was on probation, and was left for the version before.
+    Probation,
+    /// It ran, and somebody rolled it back.
+    Rollback,
 }
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Read => "read",
+            Self::Trust => "trust",
             Self::Sidecar => "sidecar",
             Self::Compile => "compile",
             Self::Roles => "roles",
@@ -68,6 +75,8 @@ impl fmt::Display for Step {
             Self::Instantiate => "instantiate",
             Self::Describe => "describe",
             Self::Configure => "configure",
+            Self::Probation => "probation",
+            Self::Rollback => "rollback",
         })
     }
 }

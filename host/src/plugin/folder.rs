@@ -27,6 +27,8 @@ const SETTLE: Duration = Duration::from_millis(200);
 const COARSE: Duration = Duration::from_secs(2);
 /// The largest sidecar, in bytes.
 const MAX_SIDECAR: u64 = 1 << 20;
+/// The largest signature file, in bytes. Real ones have about 300.
+const MAX_SIGNATURE: u64 = 4096;
 
 /// What tells whether a file is another one than before. The time of the last change of its inode
 /// is no one's to set: it also gives away a file whose old times were restored.
@@ -57,25 +59,30 @@ impl Stamp {
     }
 }
 
-/// How a component and its sidecar looked when they were read.
+/// How a component, its sidecar and their signatures looked when they were read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Look {
     component: Stamp,
     sidecar: Option<Stamp>,
+    /// Of the component and of the sidecar; nobody looks where signatures do not count.
+    signatures: [Option<Stamp>; 2],
 }
 
 impl Look {
     fn quiet_for(&self, time: Duration) -> bool {
+        let [component, sidecar] = &self.signatures;
+        let beside = [&self.sidecar, component, sidecar];
         self.component.quiet_for(time)
-            && self.sidecar.as_ref().is_none_or(|stamp| stamp.quiet_for(time))
+            && beside.iter().all(|stamp| stamp.as_ref().is_none_or(|stamp| stamp.quiet_for(time)))
     }
 }
 
-/// The contents of a component and its sidecar.
+/// The contents of a component, its sidecar and their signatures.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Fingerprint {
     pub(super) component: Arc<str>,
     pub(super) sidecar: Option<Arc<str>>,
+    signatures: [Option<Arc<str>>; 2],
 }
 
 /// What lies in the folder under one name.
@@ -83,13 +90,15 @@ pub(super) struct Candidate {
     pub(super) file: PathBuf,
     pub(super) bytes: Vec<u8>,
     pub(super) sidecar: Option<String>,
+    /// The texts of the signature files of the component and of the sidecar.
+    pub(super) signatures: [Option<String>; 2],
     pub(super) fingerprint: Fingerprint,
     /// `None` when it changed too lately for its look to prove anything.
     pub(super) look: Option<Look>,
 }
 
 pub(super) enum Found {
-    Candidate(Candidate),
+    Candidate(Box<Candidate>),
     /// As it was when it was read last.
     Unchanged,
     Unreadable(LoadError),
@@ -98,10 +107,11 @@ pub(super) enum Found {
 }
 
 /// What lies in `folder`, by name. `known` is how the files looked that need not be read again;
-/// `settled` says that nobody is writing.
+/// `settled` says that nobody is writing, `signatures` that they count.
 pub(super) fn scan(
     folder: &Path,
     settled: bool,
+    signatures: bool,
     known: &BTreeMap<String, Look>,
 ) -> io::Result<BTreeMap<String, Found>> {
     let mut found = BTreeMap::new();
@@ -112,7 +122,7 @@ pub(super) fn scan(
         }
         let Some(name) = file.file_stem() else { continue };
         let name = name.to_string_lossy().into_owned();
-        if let Some(what) = read(&file, settled, known.get(&name)) {
+        if let Some(what) = read(&file, settled, signatures, known.get(&name)) {
             found.insert(name, what);
         }
     }
@@ -120,7 +130,12 @@ pub(super) fn scan(
 }
 
 /// What `file` and the sidecar beside it hold; `None` when there is no such file.
-pub(super) fn read(file: &Path, settled: bool, known: Option<&Look>) -> Option<Found> {
+pub(super) fn read(
+    file: &Path,
+    settled: bool,
+    signatures: bool,
+    known: Option<&Look>,
+) -> Option<Found> {
     let sidecar_file = file.with_extension("toml");
     let fault = |file: &Path, reason: String| {
         Some(Found::Unreadable(LoadError { file: file.into(), step: Step::Read, reason }))
@@ -134,7 +149,16 @@ pub(super) fn read(file: &Path, settled: bool, known: Option<&Look>) -> Option<F
         Ok(stamp) => stamp,
         Err(reason) => return fault(&sidecar_file, reason),
     };
-    let look = Look { component, sidecar };
+    let mut look = Look { component, sidecar, signatures: [None, None] };
+    let signature_files = [signature_file(file), signature_file(&sidecar_file)];
+    if signatures {
+        for (file, stamp) in signature_files.iter().zip(&mut look.signatures) {
+            match look_at(file, MAX_SIGNATURE) {
+                Ok(found) => *stamp = found,
+                Err(reason) => return fault(file, reason),
+            }
+        }
+    }
     if known == Some(&look) {
         return Some(Found::Unchanged);
     }
@@ -147,21 +171,44 @@ pub(super) fn read(file: &Path, settled: bool, known: Option<&Look>) -> Option<F
         Ok(None) => return Some(Found::Unsettled),
         Err(e) => return fault(file, e.to_string()),
     };
-    let text = match look.sidecar.as_ref().map(|stamp| contents(&sidecar_file, stamp)).transpose() {
-        Ok(None) => None,
-        Ok(Some(Some(bytes))) => match String::from_utf8(bytes) {
-            Ok(text) => Some(text),
-            Err(e) => return fault(&sidecar_file, format!("not UTF-8: {}", e.utf8_error())),
-        },
-        Ok(Some(None)) => return Some(Found::Unsettled),
-        Err(e) => return fault(&sidecar_file, e.to_string()),
-    };
+    let [component_signature, sidecar_signature] = &signature_files;
+    let [of_component, of_sidecar] = &look.signatures;
+    let mut texts = [None, None, None];
+    let parts = [
+        (&sidecar_file, &look.sidecar),
+        (component_signature, of_component),
+        (sidecar_signature, of_sidecar),
+    ];
+    for ((file, stamp), text) in parts.into_iter().zip(&mut texts) {
+        let Some(stamp) = stamp else { continue };
+        *text = match contents(file, stamp) {
+            Ok(Some(bytes)) => match String::from_utf8(bytes) {
+                Ok(text) => Some(text),
+                Err(e) => return fault(file, format!("not UTF-8: {}", e.utf8_error())),
+            },
+            Ok(None) => return Some(Found::Unsettled),
+            Err(e) => return fault(file, e.to_string()),
+        };
+    }
+    let [sidecar, of_component, of_sidecar] = texts;
+    let hash = |text: &Option<String>| text.as_ref().map(|text| sha256(text.as_bytes()));
     let fingerprint = Fingerprint {
         component: sha256(&bytes),
-        sidecar: text.as_ref().map(|text| sha256(text.as_bytes())),
+        sidecar: hash(&sidecar),
+        signatures: [hash(&of_component), hash(&of_sidecar)],
     };
+    let signatures = [of_component, of_sidecar];
     let look = firm.then_some(look);
-    Some(Found::Candidate(Candidate { file: file.into(), bytes, sidecar: text, fingerprint, look }))
+    let file = file.into();
+    let candidate = Candidate { file, bytes, sidecar, signatures, fingerprint, look };
+    Some(Found::Candidate(Box::new(candidate)))
+}
+
+/// Where the signature of `file` lies.
+pub(super) fn signature_file(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".minisig");
+    name.into()
 }
 
 /// How `file`, or what it links to, looks; `None` when there is nothing of this name.
@@ -219,7 +266,7 @@ mod tests {
     fn firm(folder: &Path) -> BTreeMap<String, Look> {
         // Waits until what lies there is old enough to be known again by its look.
         loop {
-            let looks = known(&scan(folder, true, &BTreeMap::new()).unwrap());
+            let looks = known(&scan(folder, true, true, &BTreeMap::new()).unwrap());
             if !looks.is_empty() {
                 return looks;
             }
@@ -237,13 +284,13 @@ mod tests {
         let file = |name: &str| folder.path().join(name);
         fs::write(file("a.wasm"), "one").unwrap();
         assert!(
-            known(&scan(folder.path(), true, &BTreeMap::new()).unwrap()).is_empty(),
+            known(&scan(folder.path(), true, true, &BTreeMap::new()).unwrap()).is_empty(),
             "what has just changed proves nothing by its look"
         );
         let modified = fs::metadata(file("a.wasm")).unwrap().modified().unwrap();
         let looks = firm(folder.path());
         let unchanged = || {
-            let found = scan(folder.path(), true, &looks).unwrap();
+            let found = scan(folder.path(), true, true, &looks).unwrap();
             matches!(found["a"], Found::Unchanged)
         };
         assert!(unchanged());
@@ -258,7 +305,7 @@ mod tests {
 
         let looks = firm(folder.path());
         fs::write(file("a.toml"), "").unwrap();
-        let found = scan(folder.path(), true, &looks).unwrap();
+        let found = scan(folder.path(), true, true, &looks).unwrap();
         let Found::Candidate(candidate) = &found["a"] else { panic!("a sidecar came") };
         assert_eq!(candidate.sidecar.as_deref(), Some(""));
     }
@@ -276,11 +323,11 @@ mod tests {
         let looks = firm(folder.path());
         std::os::unix::fs::symlink("v2", file("..next")).unwrap();
         fs::rename(file("..next"), file("..data")).unwrap();
-        let found = scan(folder.path(), true, &looks).unwrap();
+        let found = scan(folder.path(), true, true, &looks).unwrap();
         let Found::Candidate(candidate) = &found["a"] else { panic!("the link was swapped") };
         assert_eq!(candidate.bytes, b"v2");
         fs::remove_dir_all(file("v2")).unwrap();
-        let found = scan(folder.path(), true, &looks).unwrap();
+        let found = scan(folder.path(), true, true, &looks).unwrap();
         let Found::Unreadable(error) = &found["a"] else { panic!("the link dangles") };
         assert!(error.reason.contains("does not exist"), "{error}");
     }
@@ -300,7 +347,7 @@ mod tests {
             .unwrap();
         fs::write(file("pipe.wasm"), "").unwrap();
         std::os::unix::fs::symlink("/dev/zero", file("pipe.toml")).unwrap();
-        let found = scan(folder.path(), true, &BTreeMap::new()).unwrap();
+        let found = scan(folder.path(), true, true, &BTreeMap::new()).unwrap();
         for (name, reason) in [
             ("folder", "is a folder"),
             ("device", "not a regular file"),

@@ -5,14 +5,17 @@
 //! waits in a host call is stopped by dropping the call. After any error the instance must not be
 //! called again: whoever holds it throws it away.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use wasmtime::{Store, Trap, UpdateDeadline, component::InstancePre};
 
 use super::{
     call::{
-        CallError, Delivery, Emission, Lowered, MAX_ACTIONS, MAX_REASON, Patch, ReactError,
-        Verdict, lower_cause,
+        Action, CallError, CommandWish, Delivery, Emission, Lowered, MAX_ACTIONS, MAX_REASON,
+        Patch, ReactError, Verdict, lower_cause,
     },
     component::Exports,
     contract::{enricher, filter, guest, reaction, types},
@@ -161,6 +164,8 @@ impl Instance {
             priority: patch.priority.map(lift_priority),
             message: patch.message,
             data: patch.data,
+            // Known to whoever holds the instance.
+            version: Arc::default(),
         };
         Ok(patches
             .into_iter()
@@ -175,7 +180,7 @@ impl Instance {
         &mut self,
         delivery: Delivery<'_>,
         deadline: Duration,
-    ) -> Result<Result<Vec<Emission>, ReactError>, CallError> {
+    ) -> Result<Result<Vec<Action>, ReactError>, CallError> {
         let Some(reaction) = &self.reaction else {
             return Err(CallError::Start("the component is no reaction".into()));
         };
@@ -200,13 +205,18 @@ impl Instance {
             ))),
             Ok(actions) => Ok(Ok(actions
                 .into_iter()
-                .map(|reaction::Action::Emit(emission)| Emission {
-                    event_type: emission.event_type,
-                    priority: lift_priority(emission.priority),
-                    session_id: emission.session_id,
-                    project_id: emission.project_id,
-                    message: emission.message,
-                    data: emission.data,
+                .map(|action| match action {
+                    reaction::Action::Emit(emission) => Action::Emit(Emission {
+                        event_type: emission.event_type,
+                        priority: lift_priority(emission.priority),
+                        session_id: emission.session_id,
+                        project_id: emission.project_id,
+                        message: emission.message,
+                        data: emission.data,
+                    }),
+                    reaction::Action::Command(command) => {
+                        Action::Command(CommandWish { name: command.name, plugin: command.plugin })
+                    }
                 })
                 .collect())),
             Err(reaction::Failure::Retry(retry)) => Ok(Err(ReactError::Retry {

@@ -1,11 +1,14 @@
 //! The sidecar: what the operator says of a plugin, in `NAME.toml` beside `NAME.wasm`.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
 use super::address::Destination;
-use crate::event::{EventPriority, SubjectPattern};
+use crate::{
+    control::CommandName,
+    event::{EventPriority, SubjectPattern},
+};
 
 /// What happens to an event that a filter or an enricher fails on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -35,6 +38,8 @@ pub struct Manifest {
     /// What happens to an event that the plugin fails on. Default `pass`.
     #[serde(default)]
     pub on_error: OnError,
+    /// SHA-256 of the component, 64 hexadecimal digits: another one is not loaded.
+    pub sha256: Option<Sha256Hex>,
     /// Handed to the guest through `wasi:config/store`.
     #[serde(default)]
     pub config: BTreeMap<String, toml::Value>,
@@ -56,6 +61,9 @@ pub struct Capabilities {
     /// Which subjects the events that it emits may have.
     #[serde(default)]
     pub emit: Vec<SubjectPattern>,
+    /// Which commands a reaction may give to the host.
+    #[serde(default)]
+    pub commands: Vec<CommandName>,
     /// Where it may send HTTP requests, each as `host:port`. For reactions and enrichers.
     #[serde(default)]
     pub http: Vec<Destination>,
@@ -66,6 +74,36 @@ pub struct Capabilities {
     /// Folders that it may read, by their absolute paths, which they have in the guest too.
     #[serde(default)]
     pub fs: Vec<PathBuf>,
+}
+
+/// A SHA-256 in hexadecimal digits, lower case.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Sha256Hex(String);
+
+impl TryFrom<String> for Sha256Hex {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            true => Ok(Self(text.to_ascii_lowercase())),
+            false => {
+                Err(format!("{text:?} is no SHA-256: 64 hexadecimal digits, as sha256sum prints"))
+            }
+        }
+    }
+}
+
+impl PartialEq<str> for Sha256Hex {
+    fn eq(&self, other: &str) -> bool {
+        self.0 == other
+    }
+}
+
+impl fmt::Display for Sha256Hex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// What a plugin may use.
@@ -191,6 +229,7 @@ impl Default for Manifest {
             min_priority: None,
             order: default_order(),
             on_error: OnError::default(),
+            sha256: None,
             config: BTreeMap::new(),
             capabilities: Capabilities::default(),
             limits: Limits::default(),

@@ -4,15 +4,17 @@
 //! From bytes to a call: `manifest` reads the sidecar, `engine` compiles, `cache` keeps what was
 //! compiled, `component` finds the roles, `capabilities` makes ready what the sidecar grants (`http` and
 //! `address`: which machines it may reach), `linker` and `guest` give a component that and nothing
-//! else, `environment` its clocks and listeners, `keyvalue` is what it remembers, `instance` is one live copy of it with its limits, `plugin`
-//! calls it in batches and replaces it after a trap, `breaker` leaves alone who keeps failing,
-//! `folder` reads what lies in the folder, `registry` holds what is loaded, `watcher` says when to
-//! look again.
+//! else, `environment` its clocks and listeners, `keyvalue` is what it remembers, `instance` is one
+//! live copy of it with its limits, `plugin` calls it in batches and replaces it after a trap, `breaker` leaves alone who keeps failing.
+//! `folder` reads what lies in the plugin folder, `trust` asks who signed it, `registry` loads what is
+//! new there, `versions` knows what runs, what ran before and what is disabled, `probation` watches
+//! over a version that took over, `watcher` says when to look again.
 //!
 //! Nothing that a guest does reaches beyond here: a trap, a missed deadline, nonsense or a flood
 //! is a [`CallError`] about one event, and what happens to that event is the sidecar's `on_error`.
 //!
-//! Knows `event`, and of `store` the state of plugins. May not know the pipeline or the API.
+//! Knows `event`, of `store` the state of plugins, and the names of commands. May not know the
+//! pipeline or the API.
 
 mod address;
 mod breaker;
@@ -34,19 +36,25 @@ mod logging;
 mod manifest;
 #[expect(clippy::module_inception, reason = "the thing of the domain is called a plugin")]
 mod plugin;
+mod probation;
 mod registry;
 mod status;
+mod trust;
+mod versions;
 mod watcher;
 
 pub use address::Destination;
 pub use cache::{Cache, CacheError};
-pub use call::{CallError, Delivery, Emission, Patch, ReactError, Verdict};
+pub use call::{Action, CallError, CommandWish, Delivery, Emission, Patch, ReactError, Verdict};
 pub use component::{LoadError, Roles, Step};
 pub use environment::{Environment, Said};
 pub use limits::limits;
 pub use linker::Provision;
 pub use manifest::{Capabilities, Manifest, OnError};
 pub use plugin::Plugin;
-pub use registry::{Change, PluginSet, Registry, RegistryError};
-pub use status::{PluginState, PluginStatus, Stats};
+pub use probation::Remaining;
+pub use registry::{Change, Registry, RegistryError, ReloadError};
+pub use status::{CameBy, PluginState, PluginStatus, Stats, VersionStatus};
+pub use trust::{KeyError, KeySource, TrustedKeys};
+pub use versions::{Disabled, PluginSet, RollBackError};
 pub use watcher::{WatchMode, WatchOptions, Watcher};

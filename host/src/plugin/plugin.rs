@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Instant};
 
+use futures::future::BoxFuture;
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 use wasmtime::component::{Component, InstancePre, Linker};
@@ -10,7 +11,7 @@ use wasmtime::component::{Component, InstancePre, Linker};
 use super::{
     breaker::{Breaker, Leave, Turn},
     call::{
-        BATCH, BATCH_BYTES, CallError, Delivery, Emission, MAX_REASON, Patch, ReactError, Verdict,
+        Action, BATCH, BATCH_BYTES, CallError, Delivery, MAX_REASON, Patch, ReactError, Verdict,
     },
     capabilities::Grants,
     component::{Exports, Roles, Step, exports, roles},
@@ -21,6 +22,7 @@ use super::{
     linker::{Provision, provision},
     logging::Voice,
     manifest::Manifest,
+    probation::{Probation, Remaining},
     status::Stats,
 };
 use crate::{
@@ -54,6 +56,8 @@ pub struct Plugin {
     reaction: Mutex<Slot>,
     voice: Arc<Voice>,
     stats: Stats,
+    /// Set for a version that took over from another.
+    probation: Option<Probation>,
 }
 
 /// One caller's instance, and whether it is worth calling.
@@ -136,6 +140,7 @@ impl Plugin {
             grants,
             voice,
             stats: Stats::default(),
+            probation: None,
         })
     }
 
@@ -221,6 +226,34 @@ impl Plugin {
         &self.reaction_state
     }
 
+    /// Before it runs.
+    pub(super) fn begin_probation(&mut self, probation: Probation) {
+        self.probation = Some(probation);
+    }
+
+    /// What is left of its probation; `None` when it is on none.
+    pub fn probation(&self) -> Option<Remaining> {
+        let probation = self.probation.as_ref()?;
+        self.on_probation().and_then(|_| probation.remaining(self.stats.events()))
+    }
+
+    /// The version before, while this one is on probation.
+    pub(super) fn on_probation(&self) -> Option<Arc<Plugin>> {
+        self.probation.as_ref()?.before(self.stats.events())
+    }
+
+    /// Gives up its instances and what its breakers remember, unless a call is under way: for a
+    /// version that no longer runs, or runs again.
+    pub(super) fn rest(&self) {
+        for slot in [&self.pipeline, &self.reaction] {
+            if let Ok(mut slot) = slot.try_lock() {
+                slot.instance = None;
+                slot.breaker = Breaker::new();
+            }
+        }
+        self.stats.set_quarantined(false);
+    }
+
     /// Whether it is to be called with this event. The cheapest call is the one not made.
     pub fn wants(&self, event: &Event, subject: &Subject) -> bool {
         event.priority >= self.min_priority && self.subscribe.iter().any(|p| p.matches(subject))
@@ -271,6 +304,7 @@ impl Plugin {
             };
             let (batch, later) = rest.split_at(size);
             rest = later;
+            let before = self.on_probation();
             match self.call(&mut slot, batch, role).await {
                 Ok(batch) => {
                     for answer in batch {
@@ -278,16 +312,71 @@ impl Plugin {
                         answers.push(answer);
                     }
                 }
-                // One of them is at fault: each on its own tells which.
-                Err(_) => {
+                Err(error) => {
+                    if let Some(before) = self.give_way(before.as_ref(), &error) {
+                        let left = events.get(answers.len()..).unwrap_or_default();
+                        answers.extend(before.stand_in(left, role).await);
+                        return answers;
+                    }
+                    // One of them is at fault: each on its own tells which.
                     for event in batch {
                         let answer = self.alone(&mut slot, event, role).await;
+                        let error = answer.as_ref().err();
+                        if let Some(before) = error.and_then(|e| self.give_way(before.as_ref(), e))
+                        {
+                            let left = events.get(answers.len()..).unwrap_or_default();
+                            answers.extend(before.stand_in(left, role).await);
+                            return answers;
+                        }
                         answers.push(answer);
                     }
                 }
             }
         }
         answers
+    }
+
+    /// Leaves the field to the version before, where `error` ends a probation.
+    fn give_way<'a>(
+        &self,
+        before: Option<&'a Arc<Plugin>>,
+        error: &CallError,
+    ) -> Option<&'a Arc<Plugin>> {
+        let before = before.filter(|_| error.is_breakdown())?;
+        let probation = self.probation.as_ref()?;
+        self.stats.failed(error);
+        probation.fail(self, error).then_some(before)
+    }
+
+    /// Answers for a newer version that has just failed on its probation, so that not one event
+    /// suffers from it. What this version does not subscribe to passes.
+    fn stand_in<'a>(
+        &'a self,
+        events: &'a [&'a Event],
+        role: Role,
+    ) -> BoxFuture<'a, Vec<Result<Answer, CallError>>> {
+        Box::pin(async move {
+            let has_role = match role {
+                Role::Filter => self.roles.filter,
+                Role::Enricher => self.roles.enricher,
+            };
+            let wanted: Vec<bool> = events
+                .iter()
+                .map(|event| has_role && self.wants(event, &event.subject()))
+                .collect();
+            let own: Vec<&Event> = events
+                .iter()
+                .zip(&wanted)
+                .filter_map(|(event, own)| own.then_some(*event))
+                .collect();
+            let mut answers = self.in_batches(&own, role).await.into_iter();
+            let nothing = || match role {
+                Role::Filter => Ok(Answer::Verdict(Verdict::Keep)),
+                Role::Enricher => Ok(Answer::Patch(None)),
+            };
+            let answer = |own: bool| own.then(|| answers.next()).flatten().unwrap_or_else(nothing);
+            wanted.into_iter().map(answer).collect()
+        })
     }
 
     /// One event in a call of its own, unless the breaker has opened meanwhile.
@@ -325,7 +414,7 @@ impl Plugin {
             Role::Enricher => instance
                 .enrich(events, deadline)
                 .await
-                .map(|patches| patches.into_iter().map(|p| p.map(Answer::Patch)).collect()),
+                .map(|patches| patches.into_iter().map(|p| p.map(|p| self.sign(p))).collect()),
         };
         self.stats.called(events.len(), begun.elapsed(), instance.memory());
         match &result {
@@ -334,6 +423,10 @@ impl Plugin {
         }
         slot.instance = result.is_ok().then_some(instance);
         result
+    }
+
+    fn sign(&self, patch: Option<Patch>) -> Answer {
+        Answer::Patch(patch.map(|patch| Patch { version: Arc::clone(&self.hash), ..patch }))
     }
 
     /// Tells the breaker, the figures and the log how one event went.
@@ -363,12 +456,18 @@ impl Plugin {
     ///
     /// # Errors
     /// [`ReactError`] when it wants nothing done yet, or ever.
-    pub async fn react(&self, delivery: Delivery<'_>) -> Result<Vec<Emission>, ReactError> {
+    pub async fn react(&self, delivery: Delivery<'_>) -> Result<Vec<Action>, ReactError> {
         let mut slot = self.reaction.lock().await;
+        let before = self.on_probation();
         if let Leave::Wait(until) = slot.breaker.leave(Instant::now()) {
             return Err(ReactError::Quarantined(until));
         }
         let answer = self.react_in(&mut slot, delivery).await;
+        if let Err(e) = &answer
+            && self.give_way(before.as_ref(), e).is_some()
+        {
+            return Err(ReactError::RolledBack(e.to_string()));
+        }
         let error = match &answer {
             Ok(Ok(_)) => None,
             Ok(Err(refusal)) => Some(CallError::Failed(refusal.to_string())),
@@ -396,7 +495,7 @@ impl Plugin {
         &self,
         slot: &mut Slot,
         delivery: Delivery<'_>,
-    ) -> Result<Result<Vec<Emission>, ReactError>, CallError> {
+    ) -> Result<Result<Vec<Action>, ReactError>, CallError> {
         self.environment.begin_call([&delivery.entry.event]);
         let mut instance = self.instance(slot).await?;
         slot.bucket.begin_call();

@@ -6,11 +6,11 @@
 //! running one in place, and why it failed stays visible until the file changes.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -25,50 +25,16 @@ use super::{
     component::{LoadError, Step, compile},
     engine::Engine,
     environment::Environment,
-    folder::{Candidate, Fingerprint, Found, Look, read, scan},
+    folder::{Candidate, Found, read, scan},
     guest::Guest,
     linker::linker,
     manifest::Manifest,
     plugin::Plugin,
-    status::{PluginState, PluginStatus},
+    status::PluginStatus,
+    trust::TrustedKeys,
+    versions::{Disabled, Plan, PluginSet, RollBackError, Versions},
 };
-use crate::{
-    event::PluginName,
-    store::state::{Pending, State},
-    strict_toml,
-};
-
-/// What runs, at one moment.
-#[derive(Default)]
-pub struct PluginSet {
-    /// By (order, name).
-    pub filters: Vec<Arc<Plugin>>,
-    /// By (order, name).
-    pub enrichers: Vec<Arc<Plugin>>,
-    /// By name.
-    pub reactions: Vec<Arc<Plugin>>,
-}
-
-impl PluginSet {
-    /// What filters and enrichers wrote since the last taking, for the commit of the batch.
-    pub fn take_written(&self) -> Vec<Pending> {
-        self.pipeline().filter_map(|plugin| plugin.pipeline_state().take()).collect()
-    }
-
-    /// Whether filters or enrichers have written anything since the last taking.
-    pub fn has_written(&self) -> bool {
-        self.pipeline().any(|plugin| plugin.pipeline_state().waiting() > 0)
-    }
-
-    /// Undoes what filters and enrichers wrote since the last taking.
-    pub fn give_up_written(&self) {
-        self.pipeline().for_each(|plugin| plugin.pipeline_state().give_up());
-    }
-
-    fn pipeline(&self) -> impl Iterator<Item = &Arc<Plugin>> {
-        self.filters.iter().chain(&self.enrichers)
-    }
-}
+use crate::{event::PluginName, store::state::State, strict_toml};
 
 /// Why the registry cannot work.
 #[derive(Debug, Error)]
@@ -99,6 +65,20 @@ pub enum Change {
     Failed(LoadError),
 }
 
+/// Why a plugin was not loaded again.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ReloadError {
+    /// Nothing of that name is there.
+    #[error("there is no plugin {0}")]
+    Unknown(PluginName),
+    /// An operator has disabled it.
+    #[error("plugin {0} is disabled (enable it first, which loads what is in the folder)")]
+    Disabled(PluginName),
+    /// What is in the folder cannot run; the version that ran still does.
+    #[error(transparent)]
+    NotLoaded(#[from] LoadError),
+}
+
 /// The loaded plugins.
 pub struct Registry {
     engine: Engine,
@@ -107,26 +87,12 @@ pub struct Registry {
     cache: Option<Arc<Cache>>,
     state: State,
     environment: Environment,
-    set: watch::Sender<Arc<PluginSet>>,
-    known: Mutex<BTreeMap<String, Known>>,
+    trusted: TrustedKeys,
+    versions: Arc<Versions>,
     /// One rescan at a time.
     scanning: tokio::sync::Mutex<()>,
     /// The folder could not be read the last time.
     unreadable: AtomicBool,
-}
-
-/// What is known of one file.
-#[derive(Default)]
-struct Known {
-    running: Option<Arc<Plugin>>,
-    /// Of the files that were last tried, whether they run or not.
-    tried: Option<Fingerprint>,
-    /// How these files looked, so that they need not be read again.
-    look: Option<Look>,
-    error: Option<LoadError>,
-    loads: u64,
-    missing: bool,
-    sidecar_missing: bool,
 }
 
 impl Registry {
@@ -155,8 +121,8 @@ impl Registry {
             cache: cache.map(Arc::new),
             state,
             environment: Environment::live(),
-            set: watch::Sender::new(Arc::default()),
-            known: Mutex::default(),
+            trusted: TrustedKeys::default(),
+            versions: Versions::new(),
             scanning: tokio::sync::Mutex::default(),
             unreadable: AtomicBool::new(false),
         })
@@ -165,6 +131,12 @@ impl Registry {
     /// With other surroundings than a host's for what is loaded from now on.
     pub fn with_environment(self, environment: Environment) -> Self {
         Self { environment, ..self }
+    }
+
+    /// Loads from now on only what one of these keys has signed. Without a key, anything.
+    pub fn trusting(mut self, trusted: TrustedKeys) -> Self {
+        self.trusted = trusted;
+        self
     }
 
     /// The folder, if there is one.
@@ -179,12 +151,12 @@ impl Registry {
 
     /// What runs now. Hold it for one batch, not longer: it keeps old versions alive.
     pub fn snapshot(&self) -> Arc<PluginSet> {
-        Arc::clone(&self.set.borrow())
+        self.versions.snapshot()
     }
 
     /// What runs, with a notice of each change.
     pub fn follow(&self) -> watch::Receiver<Arc<PluginSet>> {
-        self.set.subscribe()
+        self.versions.follow()
     }
 
     /// Brings what runs in line with the folder. `settled` says that nobody is writing at the
@@ -195,8 +167,9 @@ impl Registry {
     pub async fn rescan(&self, settled: bool) -> (Vec<Change>, bool) {
         let _one_at_a_time = self.scanning.lock().await;
         let Some(folder) = self.folder.clone() else { return (Vec::new(), false) };
-        let looks = self.looks();
-        let scanned = tokio::task::spawn_blocking(move || scan(&folder, settled, &looks)).await;
+        let (looks, signatures) = (self.versions.looks(), self.trusted.ask());
+        let scanned =
+            tokio::task::spawn_blocking(move || scan(&folder, settled, signatures, &looks)).await;
         let found = match scanned {
             Ok(Ok(found)) => {
                 self.unreadable.store(false, Ordering::Relaxed);
@@ -219,29 +192,75 @@ impl Registry {
         for (name, found) in found {
             match found {
                 Found::Unsettled => again = true,
-                Found::Unchanged => self.present(&name),
-                Found::Candidate(candidate) if !settled && self.lost_sidecar(&name, &candidate) => {
+                Found::Unchanged => self.versions.present(&name),
+                Found::Candidate(candidate)
+                    if !settled && self.versions.lost_sidecar(&name, &candidate) =>
+                {
                     again = true;
                 }
-                Found::Unreadable(error) => changes.extend(self.refuse(&name, None, error)),
+                Found::Unreadable(error) => {
+                    changes.extend(self.versions.refuse(&name, None, error))
+                }
                 Found::Candidate(candidate) => {
-                    changes.extend(self.try_candidate(&name, candidate).await)
+                    changes.extend(self.try_candidate(&name, *candidate, false).await)
                 }
             }
         }
-        again |= self.unload_missing(&present, &mut changes);
-        if !changes.is_empty() {
-            self.publish();
-        }
-        for change in &changes {
-            report(change);
-        }
+        again |= self.versions.unload_missing(&present, &mut changes);
+        changes.iter().for_each(report);
         (changes, again)
     }
 
-    /// Every plugin that runs or failed to, by name. `cursor` is left for who knows it.
+    /// Loads what is in the folder under this name, whether it was tried before or not.
+    ///
+    /// # Errors
+    /// [`ReloadError`]; whatever ran before still does.
+    pub async fn reload(&self, name: &PluginName) -> Result<(), ReloadError> {
+        let _one_at_a_time = self.scanning.lock().await;
+        if self.versions.is_disabled(name) {
+            return Err(ReloadError::Disabled(name.clone()));
+        }
+        self.load_now(name, true).await
+    }
+
+    /// Lets the version that ran before take over, because `by` asked for it. What is in the folder
+    /// is left alone until it changes, or is reloaded.
+    ///
+    /// # Errors
+    /// [`RollBackError`] when there is none.
+    pub fn roll_back(&self, name: &PluginName, by: &str) -> Result<(), RollBackError> {
+        self.versions.roll_back(name, by)
+    }
+
+    /// Whether there is a plugin of this name, or one is disabled.
+    pub fn knows(&self, name: &PluginName) -> bool {
+        self.versions.knows(name)
+    }
+
+    /// Takes a plugin out of the flow until [`Registry::enable`]: events pass as if it were not
+    /// there, and no new version of it is loaded. Nothing is remembered over a restart.
+    pub fn disable(&self, name: &PluginName, disabled: Disabled) {
+        self.versions.set_disabled(name, Some(disabled));
+    }
+
+    /// Lets a plugin back in, with what is in the folder now.
+    ///
+    /// # Errors
+    /// [`ReloadError::NotLoaded`] when that cannot run; the version that ran before it was disabled
+    /// runs then, where there is one.
+    pub async fn enable(&self, name: &PluginName) -> Result<(), ReloadError> {
+        let _one_at_a_time = self.scanning.lock().await;
+        self.versions.set_disabled(name, None);
+        match self.load_now(name, false).await {
+            // Its file is gone; that it was disabled is what had to be undone.
+            Err(ReloadError::Unknown(_)) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Every plugin that runs, failed to or is disabled, by name. `cursor` is left for who knows it.
     pub fn status(&self) -> Vec<PluginStatus> {
-        self.known().iter().map(|(name, known)| status(name, known)).collect()
+        self.versions.status()
     }
 
     /// Loads one component as a rescan would, with the sidecar beside it, and leaves what runs alone.
@@ -252,9 +271,15 @@ impl Registry {
         let fault = |reason: String| LoadError { file: file.into(), step: Step::Read, reason };
         let name = file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
         let name = name.ok_or_else(|| fault("not a file".into()))?;
-        let path = file.to_owned();
-        match tokio::task::spawn_blocking(move || read(&path, true, None)).await {
-            Ok(Some(Found::Candidate(candidate))) => self.load(&name, candidate, None).await,
+        self.load(&name, self.find(file).await?, None).await
+    }
+
+    /// What lies there, taken as it is.
+    async fn find(&self, file: &Path) -> Result<Candidate, LoadError> {
+        let fault = |reason: String| LoadError { file: file.into(), step: Step::Read, reason };
+        let (path, signatures) = (file.to_owned(), self.trusted.ask());
+        match tokio::task::spawn_blocking(move || read(&path, true, signatures, None)).await {
+            Ok(Some(Found::Candidate(candidate))) => Ok(*candidate),
             Ok(Some(Found::Unreadable(error))) => Err(error),
             Ok(Some(Found::Unsettled | Found::Unchanged)) => Err(fault("is being written".into())),
             Ok(None) => Err(fault("No such file or directory".into())),
@@ -262,75 +287,41 @@ impl Registry {
         }
     }
 
-    /// How the files of each name looked that was tried.
-    fn looks(&self) -> BTreeMap<String, Look> {
-        let known = self.known();
-        let tried = known.iter().filter(|(_, known)| known.tried.is_some());
-        tried.filter_map(|(name, known)| Some((name.clone(), known.look.clone()?))).collect()
-    }
-
-    fn present(&self, name: &str) {
-        if let Some(known) = self.known().get_mut(name) {
-            known.missing = false;
+    /// Loads one file of the folder, which nobody is writing at the moment.
+    async fn load_now(&self, name: &PluginName, again: bool) -> Result<(), ReloadError> {
+        let folder = self.folder.as_ref().ok_or_else(|| ReloadError::Unknown(name.clone()))?;
+        let file = folder.join(format!("{name}.wasm"));
+        if !tokio::fs::try_exists(&file).await.unwrap_or(true) {
+            return Err(ReloadError::Unknown(name.clone()));
         }
-    }
-
-    /// Whether its sidecar has just vanished. Gone twice in a row it is gone for good; once may be
-    /// the middle of a save, and a plugin must not run without its sidecar for so long.
-    fn lost_sidecar(&self, name: &str, candidate: &Candidate) -> bool {
-        let mut known = self.known();
-        let Some(known) = known.get_mut(name) else { return false };
-        let had = known.tried.as_ref().is_some_and(|tried| tried.sidecar.is_some());
-        let lost = had && candidate.sidecar.is_none() && !known.sidecar_missing;
-        if lost {
-            known.missing = false;
-            known.sidecar_missing = true;
-        }
-        lost
-    }
-
-    async fn try_candidate(&self, name: &str, candidate: Candidate) -> Option<Change> {
-        let (before, component) = {
-            let mut known = self.known();
-            let known = known.entry(name.to_owned()).or_default();
-            known.missing = false;
-            known.sidecar_missing = false;
-            known.look = candidate.look.clone();
-            if known.tried.as_ref() == Some(&candidate.fingerprint) {
-                return None;
+        let change = match self.find(&file).await {
+            Ok(candidate) => self.try_candidate(name.as_str(), candidate, again).await,
+            Err(error) => {
+                self.versions.refuse(name.as_str(), None, error.clone());
+                Some(Change::Failed(error))
             }
-            let same =
-                known.running.as_ref().filter(|p| **p.hash() == *candidate.fingerprint.component);
-            (known.running.is_some(), same.map(|plugin| plugin.component().clone()))
         };
-        let fingerprint = candidate.fingerprint.clone();
-        match self.load(name, candidate, component).await {
-            Ok(plugin) => {
-                let change = match before {
-                    true => Change::Reloaded(plugin.name().clone()),
-                    false => Change::Loaded(plugin.name().clone()),
-                };
-                let mut known = self.known();
-                let known = known.entry(name.to_owned()).or_default();
-                known.running = Some(Arc::new(plugin));
-                known.tried = Some(fingerprint);
-                known.error = None;
-                known.loads += 1;
-                Some(change)
-            }
-            Err(error) => self.refuse(name, Some(fingerprint), error),
+        change.iter().for_each(report);
+        match change {
+            Some(Change::Failed(error)) => Err(error.into()),
+            _ => Ok(()),
         }
     }
 
-    /// Remembers why a version does not run; says so once for each cause.
-    fn refuse(&self, name: &str, tried: Option<Fingerprint>, error: LoadError) -> Option<Change> {
-        let mut known = self.known();
-        let known = known.entry(name.to_owned()).or_default();
-        known.missing = false;
-        known.tried = tried;
-        let news = known.error.as_ref() != Some(&error);
-        known.error = Some(error.clone());
-        news.then_some(Change::Failed(error))
+    /// Loads a candidate that is new, or any when asked to do it `again`.
+    async fn try_candidate(&self, name: &str, candidate: Candidate, again: bool) -> Option<Change> {
+        let Plan::Load(component) = self.versions.plan(name, &candidate, again) else {
+            return None;
+        };
+        let (file, fingerprint) = (candidate.file.clone(), candidate.fingerprint.clone());
+        match self.load(name, candidate, component).await {
+            Ok(plugin) => Some(self.versions.take_over(name, plugin, file, fingerprint)),
+            Err(error) => {
+                let news = self.versions.refuse(name, Some(fingerprint), error.clone());
+                // Who asked for it is told even when it is no news.
+                if again { Some(Change::Failed(error)) } else { news }
+            }
+        }
     }
 
     async fn load(
@@ -339,6 +330,7 @@ impl Registry {
         candidate: Candidate,
         component: Option<Component>,
     ) -> Result<Plugin, LoadError> {
+        self.trusted.check(&candidate)?;
         let Candidate { file, bytes, sidecar, fingerprint, .. } = candidate;
         let fault = |step, reason| LoadError { file: file.clone(), step, reason };
         let plugin_name: PluginName = name.parse().map_err(|e| {
@@ -348,14 +340,25 @@ impl Registry {
             )
         })?;
         let sidecar_file = file.with_extension("toml");
-        let manifest: Manifest = match sidecar {
-            Some(text) => strict_toml::from_str(&text, &sidecar_file).map_err(|e| LoadError {
+        // None is one that says nothing.
+        let text = sidecar.unwrap_or_default();
+        let manifest: Manifest =
+            strict_toml::from_str(&text, &sidecar_file).map_err(|e| LoadError {
                 file: sidecar_file.clone(),
                 step: Step::Sidecar,
                 reason: format!("line {}: {}", e.line, e.reason),
-            })?,
-            None => Manifest::default(),
-        };
+            })?;
+        if let Some(pin) = manifest.sha256.as_ref().filter(|pin| **pin != *fingerprint.component) {
+            return Err(fault(
+                Step::Trust,
+                format!(
+                    "its SHA-256 is {}, but {} pins {pin} (install the component that is pinned, or \
+                     write the new hash there)",
+                    fingerprint.component,
+                    sidecar_file.display()
+                ),
+            ));
+        }
         let component = match component {
             Some(component) => component,
             None => {
@@ -385,48 +388,6 @@ impl Registry {
             .await
             .map_err(|(step, reason)| fault(step, reason))
     }
-
-    /// A file that is gone twice in a row is gone for good; once may be the middle of a rename.
-    fn unload_missing(&self, present: &BTreeSet<String>, changes: &mut Vec<Change>) -> bool {
-        let mut again = false;
-        self.known().retain(|name, known| {
-            if present.contains(name) {
-                return true;
-            }
-            if !known.missing {
-                known.missing = true;
-                again = true;
-                return true;
-            }
-            if let Some(plugin) = &known.running {
-                changes.push(Change::Unloaded(plugin.name().clone()));
-            }
-            false
-        });
-        again
-    }
-
-    fn publish(&self) {
-        let running: Vec<Arc<Plugin>> =
-            self.known().values().filter_map(|known| known.running.clone()).collect();
-        let ordered = |has: fn(&Plugin) -> bool| {
-            let mut plugins: Vec<_> = running.iter().filter(|p| has(p)).cloned().collect();
-            plugins.sort_by(|a, b| {
-                (a.manifest().order, a.name()).cmp(&(b.manifest().order, b.name()))
-            });
-            plugins
-        };
-        self.set.send_replace(Arc::new(PluginSet {
-            filters: ordered(|plugin| plugin.roles().filter),
-            enrichers: ordered(|plugin| plugin.roles().enricher),
-            reactions: running.iter().filter(|p| p.roles().reaction).cloned().collect(),
-        }));
-    }
-
-    fn known(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
-        // Nothing panics while it is held; if it did, what is known is still what is known.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 fn report(change: &Change) {
@@ -435,39 +396,5 @@ fn report(change: &Change) {
         Change::Reloaded(name) => info!("plugin {name} reloaded"),
         Change::Unloaded(name) => info!("plugin {name} unloaded, its file is gone"),
         Change::Failed(error) => warn!("plugin not loaded: {error}"),
-    }
-}
-
-fn status(name: &str, known: &Known) -> PluginStatus {
-    let plugin = known.running.as_deref();
-    let stats = plugin.map(Plugin::stats);
-    PluginStatus {
-        name: name.to_owned(),
-        state: match stats {
-            None => PluginState::Failed,
-            Some(stats) if stats.is_quarantined() => PluginState::Quarantined,
-            Some(_) => PluginState::Running,
-        },
-        roles: plugin.map(|p| p.roles().names().collect()).unwrap_or_default(),
-        hash: plugin.map(|p| p.hash().to_string()),
-        version: plugin.map(|p| p.version().to_owned()),
-        summary: plugin.map(|p| p.summary().to_owned()),
-        subscribe: plugin
-            .map(|p| p.subscribe().iter().map(ToString::to_string).collect())
-            .unwrap_or_default(),
-        min_priority: plugin.map_or("info", |p| p.min_priority().as_str()),
-        order: plugin.map_or(0, |p| p.manifest().order),
-        loads: known.loads,
-        load_error: known.error.as_ref().map(ToString::to_string),
-        calls: stats.map_or(0, |s| s.calls()),
-        events: stats.map_or(0, |s| s.events()),
-        events_changed: stats.map_or(0, |s| s.events_changed()),
-        failures: stats.map_or(0, |s| s.failures()),
-        denials: plugin.map_or(0, Plugin::denials),
-        last_error: stats.and_then(|s| s.last_error()),
-        time_seconds: stats.map_or(0.0, |s| s.time().as_secs_f64()),
-        memory_bytes: stats.map_or(0, |s| s.memory_bytes()),
-        log_lines_swallowed: plugin.map_or(0, Plugin::log_lines_swallowed),
-        cursor: None,
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::call::CallError;
+use super::{call::CallError, probation::Remaining, versions::Disabled};
 
 /// What one version of a plugin has done since it was loaded.
 #[derive(Debug, Default)]
@@ -97,6 +97,29 @@ pub enum PluginState {
     Quarantined,
     /// No version of it could be loaded.
     Failed,
+    /// An operator has taken it out of the flow.
+    Disabled,
+}
+
+/// How a version came to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CameBy {
+    /// Nothing ran before it.
+    Loaded,
+    /// It took over from another version, or from itself.
+    Reloaded,
+    /// The version that had taken over from it was left again.
+    RolledBack,
+}
+
+/// A version that does not run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VersionStatus {
+    /// SHA-256 of the component, hexadecimal.
+    pub hash: String,
+    /// The plugin's own version.
+    pub version: String,
 }
 
 /// One plugin, as the API and the CLI show it.
@@ -122,6 +145,16 @@ pub struct PluginStatus {
     pub order: i32,
     /// Versions loaded since the host started.
     pub loads: u64,
+    /// Times that the version before took over again, by itself or by hand.
+    pub rollbacks: u64,
+    /// How the running version came to run.
+    pub came_by: Option<CameBy>,
+    /// What is left of the running version's probation; `None` when it is on none.
+    pub probation: Option<Remaining>,
+    /// What ran before, and can be rolled back to.
+    pub previous: Option<VersionStatus>,
+    /// Since when it is disabled, and by whom; `None` when it is not.
+    pub disabled: Option<Disabled>,
     /// Why the version in the folder does not run, when it does not.
     pub load_error: Option<String>,
     /// Calls into the guest.

@@ -8,9 +8,12 @@
 //!
 //! A new plugin starts at the log's end.
 //!
-//! Knows `event`, `store`, `bus`, `plugin`, `pipeline`. May not know who listens to what it emits.
+//! Commands that a reaction gives to the host are carried out before its cursor moves: at least
+//! once. One that is refused makes the event a dead letter.
+//!
+//! Knows `event`, `store`, `bus`, `plugin`, `pipeline` and the names of commands. May not know who listens to what it emits.
 
-pub(crate) mod emission;
+pub(crate) mod decision;
 mod positions;
 mod supervisor;
 mod worker;

@@ -10,6 +10,7 @@ use tracing::error;
 
 use crate::{
     bus::Bus,
+    control::Control,
     event::{PluginName, Seq},
     pipeline::Pipeline,
     plugin::{PluginSet, Registry},
@@ -25,28 +26,30 @@ use super::{positions::Positions, worker::Worker};
 pub struct Reactions {
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
-    positions: Positions,
 }
 
 impl Reactions {
     /// Starts a worker for each reaction plugin, now and whenever one is loaded. Those that are
     /// loaded now have their place in the log when this returns: they see every event that is
-    /// committed from then on.
+    /// committed from then on. `control` carries out what commands they give; `positions` shows how
+    /// far each has come.
     pub async fn start(
         plugins: &Registry,
         bus: Bus,
         store: Arc<Store>,
         pipeline: Pipeline,
+        control: Arc<dyn Control>,
+        positions: Positions,
     ) -> Self {
         let (stop, stopped) = watch::channel(false);
-        let positions = Positions::default();
         let mut supervisor = Supervisor {
             plugins: plugins.follow(),
             stop: stopped,
             bus,
             store,
             pipeline,
-            positions: positions.clone(),
+            control,
+            positions,
             state: plugins.state().clone(),
             workers: JoinSet::new(),
             names: HashMap::new(),
@@ -57,12 +60,7 @@ impl Reactions {
             let start = worker.start().await;
             supervisor.hire(worker, start);
         }
-        Self { stop, task: tokio::spawn(supervisor.run()), positions }
-    }
-
-    /// How far each plugin has come.
-    pub fn positions(&self) -> Positions {
-        self.positions.clone()
+        Self { stop, task: tokio::spawn(supervisor.run()) }
     }
 
     /// Ends after the calls that are under way, and saves every cursor.
@@ -80,6 +78,7 @@ struct Supervisor {
     bus: Bus,
     store: Arc<Store>,
     pipeline: Pipeline,
+    control: Arc<dyn Control>,
     positions: Positions,
     state: State,
     workers: JoinSet<()>,
@@ -131,6 +130,7 @@ impl Supervisor {
             bus: self.bus.clone(),
             store: Arc::clone(&self.store),
             pipeline: self.pipeline.clone(),
+            control: Arc::clone(&self.control),
             positions: self.positions.clone(),
             bucket: self.state.bucket(name, Side::Reaction),
             turn: None,

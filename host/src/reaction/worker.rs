@@ -17,6 +17,7 @@ use tracing::{error, warn};
 
 use crate::{
     bus::{Bus, SubscriptionError},
+    control::{Command, Control, ControlError, Origin as Giver},
     event::{Cause, Draft, LogEntry, PluginName, Selection, Seq},
     pipeline::{Origin, Pipeline, PublishError},
     plugin::{Delivery, Plugin, PluginSet, ReactError},
@@ -26,7 +27,7 @@ use crate::{
     },
 };
 
-use super::{emission, positions::Positions};
+use super::{decision, positions::Positions};
 
 /// How often a cursor is saved while events need no action. What lies between is delivered again
 /// after a crash, which by contract does no harm.
@@ -51,6 +52,7 @@ pub(super) struct Worker {
     pub(super) bus: Bus,
     pub(super) store: Arc<Store>,
     pub(super) pipeline: Pipeline,
+    pub(super) control: Arc<dyn Control>,
     pub(super) positions: Positions,
     pub(super) bucket: Arc<Bucket>,
     /// Held while the bucket has writes that are not with the writer yet.
@@ -182,19 +184,27 @@ impl Worker {
                 self.turn = None;
             }
             let (reason, may_retry, after) = match answer {
-                Ok(emissions) if emissions.is_empty() => {
+                Ok(actions) if actions.is_empty() => {
                     return match self.bucket.waiting() {
                         0..SAVE_AT_BYTES => Ok(()),
                         _ => self.save(entry.seq).await,
                     };
                 }
-                Ok(emissions) => match emission::drafts(plugin, entry, emissions) {
-                    Ok(drafts) => {
-                        plugin.count_changed(1);
-                        return self.emit(entry, drafts).await;
-                    }
+                Ok(actions) => match decision::decide(plugin, entry, actions) {
+                    Ok(decision) => match self.command(decision.commands).await {
+                        Ok(()) => {
+                            plugin.count_changed(1);
+                            return match decision.drafts.is_empty() {
+                                true => self.save(entry.seq).await,
+                                false => self.emit(entry, decision.drafts).await,
+                            };
+                        }
+                        Err(e) => (e.to_string(), matches!(e, ControlError::Unavailable(_)), None),
+                    },
                     Err(reason) => (reason, false, None),
                 },
+                // The version before has taken over, and this event is for it.
+                Err(ReactError::RolledBack(_)) => return Err(self.leave(plugin).await),
                 Err(ReactError::Fatal(reason)) => (reason, false, None),
                 Err(ReactError::Retry { reason, after }) => (reason, true, after),
                 Err(ReactError::Quarantined(until)) => {
@@ -215,6 +225,16 @@ impl Worker {
                 None => return self.bury(entry, reason, attempt).await,
             }
         }
+    }
+
+    /// Gives the plugin's commands to the host, one after the other. Before the cursor moves, so that
+    /// a host that dies in between gives them again: each may be carried out more than once, and does
+    /// no harm then.
+    async fn command(&self, commands: Vec<Command>) -> Result<(), ControlError> {
+        for command in commands {
+            self.control.execute(Giver::Plugin(self.name.clone()), command).await?;
+        }
+        Ok(())
     }
 
     /// Commits what was emitted together with the cursor.

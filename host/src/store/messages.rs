@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::event::{Cause, Digest, Dropped, Event, EventId, LogEntry, PluginName, Seq, Subject};
+use crate::event::{
+    Cause, Digest, Dropped, Event, EventId, LogEntry, PluginName, Seq, Subject, Timestamp,
+};
 
 use super::{StoreError, state::Pending};
 
@@ -48,6 +50,20 @@ pub enum Effect {
     },
     /// A plugin gave up on an event.
     DeadLetter(DeadLetter),
+    /// An operator takes a plugin out of the flow.
+    DisablePlugin {
+        /// The plugin.
+        name: PluginName,
+        /// When.
+        since: Timestamp,
+        /// Who, for people.
+        by: String,
+    },
+    /// An operator lets a plugin back in.
+    EnablePlugin {
+        /// The plugin.
+        name: PluginName,
+    },
 }
 
 /// What a plugin could not do.

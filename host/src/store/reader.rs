@@ -10,7 +10,7 @@ use std::{
 use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::Semaphore;
 
-use crate::event::{Digest, EventId, LogEntry, PluginName, Seq};
+use crate::event::{Digest, EventId, LogEntry, PluginName, Seq, Timestamp};
 
 use super::{
     Change, StoreError, index,
@@ -142,6 +142,23 @@ impl Reader {
         self.run(move |db| {
             let mut find = db.prepare_cached("SELECT seq FROM cursors WHERE name = ?1")?;
             find.query_row([name], |row| row.get::<_, i64>(0).map(|seq| seq as Seq)).optional()
+        })
+        .await
+    }
+
+    /// The plugins that an operator has taken out of the flow, by name: which, since when, by whom.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`] when SQLite fails.
+    pub async fn disabled_plugins(
+        &self,
+    ) -> Result<Vec<(PluginName, Timestamp, String)>, StoreError> {
+        self.run(move |db| {
+            let sql = "SELECT name, since_us, \"by\" FROM disabled_plugins ORDER BY name";
+            let mut find = db.prepare_cached(sql)?;
+            let rows = find
+                .query_map([], |row| Ok((row::parsed(row, 0)?, row::time(row, 1)?, row.get(2)?)))?;
+            rows.collect()
         })
         .await
     }

@@ -99,7 +99,7 @@ fn optional<T: FromStr<Err = Reason>>(row: &Row<'_>, column: usize) -> rusqlite:
     text.map(str::parse).transpose().map_err(|reason| bad(column, reason))
 }
 
-fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
     let micros = row.get(column)?;
     Timestamp::from_micros(micros).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, micros))
 }

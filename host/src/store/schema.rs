@@ -28,6 +28,7 @@ const STEPS: &[M<'_>] = &[
     M::up(include_str!("migrations/02_index.sql")),
     M::up(include_str!("migrations/03_state.sql")),
     M::up(include_str!("migrations/04_no_inline_index.sql")),
+    M::up(include_str!("migrations/05_plugins.sql")),
 ];
 const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
 

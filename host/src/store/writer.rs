@@ -237,6 +237,15 @@ fn apply(transaction: &Transaction<'_>, effect: &Effect, at: Timestamp) -> rusql
                 at.micros(),
             ])?;
         }
+        Effect::DisablePlugin { name, since, by } => {
+            let sql = "INSERT INTO disabled_plugins (name, since_us, \"by\") VALUES (?1, ?2, ?3) \
+                       ON CONFLICT (name) DO NOTHING";
+            transaction.prepare_cached(sql)?.execute(params![name.as_str(), since.micros(), by])?;
+        }
+        Effect::EnablePlugin { name } => {
+            let sql = "DELETE FROM disabled_plugins WHERE name = ?1";
+            transaction.prepare_cached(sql)?.execute([name.as_str()])?;
+        }
     }
     Ok(())
 }

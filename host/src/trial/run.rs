@@ -13,10 +13,10 @@ use crate::{
     event::{Draft, Event, EventId, LogEntry, Seq, Timestamp},
     pipeline::{Rehearsed, rehearse},
     plugin::{
-        Delivery, Emission, Environment, LoadError, Plugin, PluginSet, ReactError, Registry,
-        RegistryError, Said,
+        Action, CommandWish, Delivery, Environment, LoadError, Plugin, PluginSet, ReactError,
+        Registry, RegistryError, Said,
     },
-    reaction::emission::{self, Wish},
+    reaction::decision::{self, Wish},
     store::state::State,
 };
 
@@ -181,6 +181,7 @@ impl Trial {
             subject: sent_to,
             changes: changes(&sent, &event),
             emits: Vec::new(),
+            commands: Vec::new(),
             attempts: 1,
             said: Vec::new(),
             failures,
@@ -208,8 +209,8 @@ impl Trial {
         loop {
             let delivery = Delivery { entry, attempt: story.attempts };
             match self.plugin.react(delivery).await {
-                Ok(emissions) => {
-                    self.emit(entry, emissions, story);
+                Ok(actions) => {
+                    self.act(entry, actions, story);
                     break;
                 }
                 Err(ReactError::Retry { .. }) if story.attempts <= retries => story.attempts += 1,
@@ -227,10 +228,21 @@ impl Trial {
             .for_each(|written| written.commit_in_memory());
     }
 
-    fn emit(&self, entry: &LogEntry, emissions: Vec<Emission>, story: &mut Story) {
-        for (index, emission) in emissions.iter().enumerate() {
+    fn act(&self, entry: &LogEntry, actions: Vec<Action>, story: &mut Story) {
+        for (index, action) in actions.iter().enumerate() {
+            let emission = match action {
+                Action::Emit(emission) => emission.clone(),
+                Action::Command(CommandWish { name, plugin: Some(plugin) }) => {
+                    story.commands.push(format!("{name} {plugin}"));
+                    continue;
+                }
+                Action::Command(CommandWish { name, plugin: None }) => {
+                    story.commands.push(name.clone());
+                    continue;
+                }
+            };
             let Ok(Wish { draft, subject, is_granted }) =
-                emission::wish(&self.plugin, entry, index, emission.clone())
+                decision::wish(&self.plugin, entry, index, emission)
             else {
                 continue;
             };
@@ -249,7 +261,7 @@ impl Trial {
             });
         }
         // The host's own verdict: all of them, or why none.
-        if let Err(reason) = emission::drafts(&self.plugin, entry, emissions) {
+        if let Err(reason) = decision::decide(&self.plugin, entry, actions) {
             story.failures.push(reason);
         }
     }

@@ -46,6 +46,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     emits: &'a [Emitted],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    commands: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
     failures: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     attempts: Option<u32>,
@@ -64,6 +66,7 @@ impl Snapshot {
             held: story.held.as_deref(),
             changes: &story.changes,
             emits: &story.emits,
+            commands: &story.commands,
             failures: &story.failures,
             attempts: (story.attempts > 1).then_some(story.attempts),
         };

@@ -33,6 +33,9 @@ pub struct Story {
     /// What the plugin emits in reaction to it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub emits: Vec<Emitted>,
+    /// Commands that the plugin gives to the host, granted or not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<String>,
     /// How the plugin failed on it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<String>,
@@ -74,6 +77,7 @@ impl Story {
             || self.held.is_some()
             || !self.changes.is_empty()
             || !self.emits.is_empty()
+            || !self.commands.is_empty()
             || !self.failures.is_empty()
             || self.attempts > 1
     }

@@ -12,8 +12,8 @@ use crate::bindings::filter::exports::ennio::plugin::filter as wit_filter;
 use crate::bindings::guest::exports::ennio::plugin::guest as wit_guest;
 use crate::bindings::reaction::exports::ennio::plugin::reaction as wit_reaction;
 use crate::{
-    Action, Cause, Delivery, Emission, Enricher, Event, Failure, Filter, Patch, Plugin, Priority,
-    Reaction, Verdict, plugin,
+    Action, Cause, Command, Delivery, Emission, Enricher, Event, Failure, Filter, Patch, Plugin,
+    Priority, Reaction, Verdict, plugin,
 };
 
 /// The one plugin of an instance.
@@ -160,6 +160,9 @@ impl From<Action> for wit_reaction::Action {
     fn from(action: Action) -> Self {
         match action {
             Action::Emit(emission) => wit_reaction::Action::Emit(emission.into()),
+            Action::Command(Command { name, plugin }) => {
+                wit_reaction::Action::Command(wit_reaction::Command { name, plugin })
+            }
         }
     }
 }

@@ -85,6 +85,6 @@ pub use event::Event;
 pub use filter::{Filter, Verdict};
 pub use plugin::{Description, Plugin};
 pub use priority::Priority;
-pub use reaction::{Action, Cause, Delivery, Emission, Failure, Outcome, Reaction};
+pub use reaction::{Action, Cause, Command, Delivery, Emission, Failure, Outcome, Reaction};
 pub use recent::RecentMap;
 pub use subject::SubjectPattern;

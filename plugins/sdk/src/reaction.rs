@@ -46,6 +46,55 @@ pub struct Cause {
 pub enum Action {
     /// Emit an event. Its subject must match a pattern of the sidecar's `capabilities.emit`.
     Emit(Emission),
+    /// Give a command to the host. It must be in the sidecar's `capabilities.commands`.
+    Command(Command),
+}
+
+/// A command to the host. Carried out at least once, before what the same reaction emits is stored;
+/// giving it again does no harm. One that the host refuses makes the event a dead letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// Its name, as in `capabilities.commands`.
+    pub name: String,
+    /// The plugin that it is about.
+    pub plugin: Option<String>,
+}
+
+impl Command {
+    /// `plugin_disable`: takes a plugin out of the flow, over restarts too.
+    pub fn disable(plugin: impl Into<String>) -> Self {
+        Command::about("plugin_disable", plugin)
+    }
+
+    /// `plugin_enable`: lets a disabled plugin take part again.
+    pub fn enable(plugin: impl Into<String>) -> Self {
+        Command::about("plugin_enable", plugin)
+    }
+
+    /// `plugin_rollback`: goes back to the version that ran before.
+    pub fn roll_back(plugin: impl Into<String>) -> Self {
+        Command::about("plugin_rollback", plugin)
+    }
+
+    /// `reload`: loads what is in the plugin folder, whether it was tried before or not.
+    pub fn reload(plugin: impl Into<String>) -> Self {
+        Command::about("reload", plugin)
+    }
+
+    /// `shutdown`: ends the host in order.
+    pub fn shutdown() -> Self {
+        Command { name: "shutdown".into(), plugin: None }
+    }
+
+    fn about(name: &str, plugin: impl Into<String>) -> Self {
+        Command { name: name.into(), plugin: Some(plugin.into()) }
+    }
+}
+
+impl From<Command> for Action {
+    fn from(command: Command) -> Self {
+        Action::Command(command)
+    }
 }
 
 /// An event to emit. The host gives it an id, the time of the commit, and its cause.

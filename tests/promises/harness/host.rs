@@ -143,9 +143,14 @@ impl Host {
     }
 
     /// As Ctrl-C would. Returns what the host said, once it has ended in order.
-    pub fn interrupt(mut self) -> String {
+    pub fn interrupt(self) -> String {
         let signalled = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
         assert!(signalled.unwrap().success());
+        self.ended()
+    }
+
+    /// Waits for a host that was asked to end. Returns what it said, once it has ended in order.
+    pub fn ended(mut self) -> String {
         let status = self.child.wait().unwrap();
         assert_eq!(status.code(), Some(0), "{}", self.output());
         for reader in self.readers.drain(..) {

@@ -68,6 +68,12 @@ impl Host {
         plugins.iter().find(|plugin| plugin["name"] == name).cloned()
     }
 
+    /// Has something done with a plugin: `reload`, `rollback`, `enable` or `disable`.
+    pub async fn order(&self, plugin: &str, command: &str) -> (u16, Value) {
+        let url = format!("{}/v1/plugins/{plugin}/{command}", self.url);
+        answer(Client::new().post(url).send().await.unwrap()).await
+    }
+
     /// Waits until a plugin's status is as wanted.
     pub async fn plugin_where(
         &self,

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use crate::{
     cli::output::{Output, plain},
     event::SubjectPattern,
-    plugin::{OnError, Provision, Registry, limits},
+    plugin::{KeySource, OnError, Provision, Registry, TrustedKeys, limits},
     store::state::State,
 };
 
@@ -19,14 +19,23 @@ pub(super) struct Args {
     /// The component, `NAME.wasm`; `NAME.toml` beside it is its sidecar
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// Ask for a signature, as a host with this key does: a public key of minisign, or its file
+    #[arg(long, value_name = "KEY")]
+    trusted_key: Vec<KeySource>,
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let plugin = Registry::new(None, None, State::in_memory())?.examine(&args.file).await?;
+    let trusted = TrustedKeys::read(&args.trusted_key)?;
+    let registry = Registry::new(None, None, State::in_memory())?.trusting(trusted);
+    let plugin = registry.examine(&args.file).await?;
     let manifest = plugin.manifest();
     let patterns = |patterns: &[SubjectPattern]| match patterns {
         [] => "nothing".to_owned(),
         patterns => patterns.iter().map(SubjectPattern::as_str).collect::<Vec<_>>().join(" "),
+    };
+    let commands = match manifest.capabilities.commands.as_slice() {
+        [] => "nothing".to_owned(),
+        names => names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" "),
     };
     let on_error = match manifest.on_error {
         OnError::Pass => "pass",
@@ -39,6 +48,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         ("sha256", plugin.hash().to_string()),
         ("sees", format!("{} from {}", patterns(plugin.subscribe()), plugin.min_priority())),
         ("may emit", patterns(&manifest.capabilities.emit)),
+        ("commands", commands),
         ("may call", listed(manifest.capabilities.http.iter())),
         ("may read", listed(manifest.capabilities.fs.iter().map(|folder| folder.display()))),
         ("may know", listed(manifest.capabilities.env.iter())),

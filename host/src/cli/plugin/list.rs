@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::order::notes;
 use crate::cli::{
     answers::{Plugin, Plugins},
     client::{Client, Connection, Params},
@@ -14,7 +15,8 @@ use crate::cli::{
 /// HASH is the beginning of the component's SHA-256. EVENTS is how many a plugin was given, CHANGED
 /// how many of these it dropped, patched, or answered with actions, FAILURES how often it failed,
 /// and µs/EVENT the mean time in the guest. A line below a plugin says why the version in the
-/// folder does not run, how it failed last, and how often it asked for what its sidecar does not grant.
+/// folder does not run, how it failed last, how often it asked for what its sidecar does not grant, or
+/// what else is special about it.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Print each plugin as the host's JSON, one line each
@@ -58,7 +60,7 @@ fn table(plugins: &[Plugin], colours: Colours) -> Table {
     for plugin in plugins {
         let hash = plugin.hash.as_deref().unwrap_or("-");
         let state = match &*plugin.state {
-            "running" => Cell::new(&plugin.state),
+            "running" | "disabled" => Cell::new(&plugin.state),
             _ => Cell::styled(&plugin.state, colours.bad()),
         };
         let mean = match plugin.events {
@@ -77,6 +79,10 @@ fn table(plugins: &[Plugin], colours: Colours) -> Table {
             Cell::new(plugin.failures),
             Cell::new(mean),
         ]);
+        let notes = notes(plugin);
+        if !notes.is_empty() {
+            table.under(Cell::styled(notes.join(", "), colours.faint()));
+        }
         if plugin.denials > 0 {
             let denials =
                 format!("denials: {}, of what its sidecar does not grant", plugin.denials);

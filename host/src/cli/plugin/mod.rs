@@ -1,4 +1,4 @@
-//! `ennio plugin`: what runs in the host, what would, and making some.
+//! `ennio plugin`: what runs in the host, what is to run, what would, and making some.
 //!
 //! One file a subcommand: its flags, and what it does. A new one is a module, and a line in
 //! `subcommands!` below.
@@ -8,10 +8,15 @@ mod bench;
 mod build;
 mod check;
 mod dev;
+mod disable;
+mod enable;
 mod list;
 mod new;
+mod order;
 mod project;
 mod recording;
+mod reload;
+mod rollback;
 mod state;
 mod test;
 
@@ -19,7 +24,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-/// Look at plugins, and make some.
+/// Look at plugins, of a host or before they get there; say which are to run; make some.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -46,6 +51,10 @@ macro_rules! subcommands {
 subcommands! {
     List: list,
     Check: check,
+    Reload: reload,
+    Rollback: rollback,
+    Disable: disable,
+    Enable: enable,
     State: state,
     New: new,
     Build: build,

@@ -230,6 +230,9 @@ impl Page {
             );
             self.styled(self.colours.faint(), &format!("        {}", cut(&plain(&what), SHOWN)))?;
         }
+        for command in &story.commands {
+            self.fact(self.colours.good(), "commands", &plain(command))?;
+        }
         if story.attempts > 1 {
             let end = if story.failures.is_empty() { "it reacted" } else { "given up" };
             self.fact(

@@ -175,7 +175,8 @@ async fn a_lost_connection_has_ended_and_leaves_nothing_behind() {
     let url: NatsUrl = server.url().parse().unwrap();
     let tasks = tokio::runtime::Handle::current().metrics();
     assert_eq!(tasks.num_alive_tasks(), 0);
-    let mut connection = connection::Connection::open(url.server(0).unwrap()).await.unwrap();
+    let mut connection =
+        connection::Connection::open(url.server(0).unwrap(), "ennio test").await.unwrap();
     server.kill();
     // Back at once: whoever reconnects would find it.
     server.start();

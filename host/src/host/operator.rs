@@ -1,0 +1,165 @@
+//! Carries out commands on the parts of a host, whoever gave them, and says each of them in the log.
+
+use std::sync::Arc;
+
+use futures::future::{BoxFuture, FutureExt as _};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::{
+    bus::Bus,
+    control::{Command, Control, ControlError, Origin},
+    event::{PluginName, Timestamp},
+    nats::{NatsState, NatsStatus},
+    plugin::{Disabled, PluginStatus, Registry, ReloadError, RollBackError},
+    reaction::Positions,
+    store::{Effect, Store, StoreError},
+};
+
+pub(super) struct Operator {
+    pub(super) plugins: Arc<Registry>,
+    pub(super) store: Arc<Store>,
+    pub(super) bus: Bus,
+    pub(super) positions: Positions,
+    pub(super) nats: Option<NatsStatus>,
+    /// Becomes who asked the host to end.
+    pub(super) stop: watch::Sender<Option<Origin>>,
+}
+
+impl Operator {
+    /// Every plugin that runs, failed to or is disabled, by name.
+    pub(super) fn plugins(&self) -> Vec<PluginStatus> {
+        let positions = self.positions.all();
+        let mut plugins = self.plugins.status();
+        for plugin in &mut plugins {
+            plugin.cursor = positions.get(&plugin.name).copied();
+        }
+        plugins
+    }
+
+    /// How far everything has come.
+    pub(super) async fn status(&self) -> Result<Value, StoreError> {
+        let dead_letters = self.store.reader().count_dead_letters().await?;
+        Ok(json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "head": self.bus.head(),
+            "database": self.store.path(),
+            // From the root on, for who is not where the host was started.
+            "plugins_folder": self.plugins.folder().and_then(|folder| std::path::absolute(folder).ok()),
+            "nats": self.nats.as_ref().map(|status| {
+                let nats = status.snapshot();
+                json!({
+                    "state": nats.state.as_str(),
+                    "connected": matches!(nats.state, NatsState::Publishing | NatsState::Held),
+                    "cursor": nats.cursor,
+                    "sent": nats.sent,
+                    "acknowledged": nats.acknowledged,
+                    "skipped": nats.skipped,
+                    "streams": nats.streams,
+                    "last_error": nats.last_error.map(|(at, error)| json!({"at": at, "error": error})),
+                })
+            }),
+            "cursors": self.positions.all(),
+            "dead_letters": dead_letters,
+        }))
+    }
+
+    async fn run(&self, origin: &Origin, command: &Command) -> Result<Value, ControlError> {
+        match command {
+            Command::Status => Ok(self.status().await?),
+            Command::Reload(None) => {
+                self.plugins.rescan(true).await;
+                Ok(json!({"plugins": self.plugins()}))
+            }
+            Command::Reload(Some(name)) => {
+                self.plugins.reload(name).await?;
+                self.plugin(name)
+            }
+            Command::RollBack(name) => {
+                self.plugins.roll_back(name, &origin.to_string())?;
+                self.plugin(name)
+            }
+            Command::Disable(name) => {
+                self.known(name)?;
+                let (since, by) = (Timestamp::now(), origin.to_string());
+                let effect = Effect::DisablePlugin { name: name.clone(), since, by: by.clone() };
+                // On disk first: what was answered holds over a restart.
+                self.store.apply(vec![effect]).await?;
+                self.plugins.disable(name, Disabled { since, by });
+                self.plugin(name)
+            }
+            Command::Enable(name) => {
+                self.known(name)?;
+                self.store.apply(vec![Effect::EnablePlugin { name: name.clone() }]).await?;
+                self.plugins.enable(name).await?;
+                self.plugin(name).or(Ok(Value::Null))
+            }
+            Command::Shutdown => {
+                self.stop.send_replace(Some(origin.clone()));
+                Ok(Value::Null)
+            }
+        }
+    }
+
+    fn known(&self, name: &PluginName) -> Result<(), ControlError> {
+        match self.plugins.knows(name) {
+            true => Ok(()),
+            false => Err(ControlError::UnknownPlugin(format!("there is no plugin {name}"))),
+        }
+    }
+
+    fn plugin(&self, name: &PluginName) -> Result<Value, ControlError> {
+        let status = self.plugins().into_iter().find(|plugin| plugin.name == name.as_str());
+        match status.map(serde_json::to_value) {
+            Some(Ok(status)) => Ok(status),
+            Some(Err(e)) => Err(ControlError::Unavailable(e.to_string())),
+            None => Err(ControlError::UnknownPlugin(format!("there is no plugin {name}"))),
+        }
+    }
+}
+
+impl Control for Operator {
+    fn execute(
+        &self,
+        origin: Origin,
+        command: Command,
+    ) -> BoxFuture<'_, Result<Value, ControlError>> {
+        async move {
+            let result = self.run(&origin, &command).await;
+            match &result {
+                Ok(_) => info!("command from {origin}: {command}"),
+                Err(e) => warn!("command from {origin} failed: {command}: {e}"),
+            }
+            result
+        }
+        .boxed()
+    }
+}
+
+impl From<StoreError> for ControlError {
+    fn from(e: StoreError) -> Self {
+        Self::Unavailable(e.to_string())
+    }
+}
+
+impl From<ReloadError> for ControlError {
+    fn from(e: ReloadError) -> Self {
+        match e {
+            ReloadError::Unknown(_) => Self::UnknownPlugin(e.to_string()),
+            ReloadError::Disabled(_) => Self::Conflict(e.to_string()),
+            ReloadError::NotLoaded(e) => {
+                Self::NotLoaded { step: e.step.to_string(), reason: e.to_string() }
+            }
+        }
+    }
+}
+
+impl From<RollBackError> for ControlError {
+    fn from(e: RollBackError) -> Self {
+        match e {
+            RollBackError::Unknown(_) => Self::UnknownPlugin(e.to_string()),
+            RollBackError::NothingBefore(_) => Self::Conflict(e.to_string()),
+        }
+    }
+}
