@@ -3,12 +3,13 @@
 CARGO ?= cargo
 PLUGINS := noise-filter redact-secrets ci-triage merge-ready notify-webhook
 
-.PHONY: help setup guests language-guests build run test lint clean
+.PHONY: help setup guests language-guests build run test lint bench bench-short clean
 
 help:
 	@echo "make run     build everything, start a host, feed it a recorded day, stay up"
 	@echo "make test    every test: units, properties, and promises from outside"
 	@echo "make lint    format, clippy, docs"
+	@echo "make bench   the figures beside the bare things, with ten million events (bench-short: one)"
 	@echo "make setup   install what the above need (they do it themselves)"
 	@echo "make guests  build the plugins, the examples and the tests' components into target/"
 
@@ -38,6 +39,13 @@ lint:
 	rustfmt --check --edition 2024 host/templates/plugin/rust/*/src/lib.rs
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
+
+bench: guests
+	ENNIO_NATS_SERVER=$(CURDIR)/target/tools/nats-server $(CARGO) bench --locked -p ennio --bench figures -- --full
+	$(CARGO) bench --locked -p ennio --bench reload
+
+bench-short: guests
+	ENNIO_NATS_SERVER=$(CURDIR)/target/tools/nats-server $(CARGO) bench --locked -p ennio --bench figures
 
 clean:
 	$(CARGO) clean

@@ -1,0 +1,170 @@
+//! The log alone: committing, with everything that questions need, and the questions.
+
+use std::{
+    collections::VecDeque,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use ennio::{
+    event::{EventPriority, EventType, LogEntry, Selection, Timestamp},
+    store::{Batch, NewEntry, Observer, Order, Query, Store, StoreError},
+};
+use tokio::{runtime::Runtime, sync::oneshot};
+
+use crate::{
+    Scale,
+    bare::BareLog,
+    events::{PROJECTS, SESSIONS, Source},
+    table::{Goal, Table, quantile},
+};
+
+const BATCH: usize = 512;
+/// Batches on their way at once, as the pipeline has it.
+const IN_FLIGHT: usize = 4;
+/// Entries are made in stretches of this many, outside of the clock.
+const STRETCH: usize = 100_000;
+
+struct Nobody;
+
+impl Observer for Nobody {
+    fn committed(&mut self, _: &[Arc<LogEntry>], _: Duration) {}
+}
+
+pub fn rows(runtime: &Runtime, scale: Scale, table: &mut Table) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut source = Source::new();
+    let bare = bare_rate(folder.path(), &mut source, scale.million);
+    let path = folder.path().join("ennio.db");
+    let store = Store::open(&path, Nobody).unwrap();
+    let rate = runtime.block_on(fill(&store, &mut source, scale.million));
+    table.row("commit, 1 M events, with the index", Some(bare), rate, "events/s", Goal::Share(0.5));
+    let mut events = scale.million;
+    while events < scale.in_the_end {
+        let later = runtime.block_on(fill(&store, &mut source, scale.million));
+        events += scale.million;
+        if events == scale.in_the_end {
+            let name = format!("commit, from {} M to {} M events", events / 1_000_000 - 1, events / 1_000_000);
+            table.row(&name, Some(rate), later, "events/s", Goal::Share(0.9));
+        }
+    }
+    questions(runtime, &store, events, table);
+    runtime.block_on(store.close());
+}
+
+/// How many events a second the store alone commits, index included.
+pub fn rate(runtime: &Runtime, path: &Path, events: u64) -> f64 {
+    let store = Store::open(path, Nobody).unwrap();
+    let rate = runtime.block_on(fill(&store, &mut Source::new(), events));
+    runtime.block_on(store.close());
+    rate
+}
+
+fn bare_rate(folder: &Path, source: &mut Source, events: u64) -> f64 {
+    let mut log = BareLog::new(folder);
+    let mut took = Duration::ZERO;
+    for _ in 0..events / STRETCH as u64 {
+        let entries: Vec<NewEntry> = (0..STRETCH).map(|_| source.entry()).collect();
+        let begun = Instant::now();
+        entries.chunks(BATCH).for_each(|batch| log.commit(batch));
+        took += begun.elapsed();
+    }
+    events as f64 / took.as_secs_f64()
+}
+
+/// Commits so many events and waits until the index has them; how many a second.
+async fn fill(store: &Store, source: &mut Source, events: u64) -> f64 {
+    let mut took = Duration::ZERO;
+    for _ in 0..events / STRETCH as u64 {
+        let mut entries: VecDeque<NewEntry> = (0..STRETCH).map(|_| source.entry()).collect();
+        let begun = Instant::now();
+        let mut under_way = VecDeque::new();
+        let mut last = 0;
+        while !entries.is_empty() {
+            let batch: Vec<NewEntry> = entries.drain(..BATCH.min(entries.len())).collect();
+            let (answer, outcome) = oneshot::channel();
+            let done = Box::new(
+                move |result: Result<Vec<Arc<LogEntry>>, StoreError>| drop(answer.send(result)),
+            );
+            let (effects, state) = (vec![], vec![]);
+            store.submit(Batch { entries: batch, effects, state, done }).await;
+            under_way.push_back(outcome);
+            if under_way.len() == IN_FLIGHT {
+                last = check(under_way.pop_front().unwrap().await, last);
+            }
+        }
+        for outcome in under_way {
+            last = check(outcome.await, last);
+        }
+        // The index is part of the price.
+        while store.indexed() < last {
+            tokio::time::sleep(Duration::from_micros(200)).await;
+        }
+        took += begun.elapsed();
+    }
+    events as f64 / took.as_secs_f64()
+}
+
+fn check(
+    outcome: Result<Result<Vec<Arc<LogEntry>>, StoreError>, oneshot::error::RecvError>,
+    last: u64,
+) -> u64 {
+    let entries = outcome.unwrap().unwrap();
+    let first = entries.first().unwrap().seq;
+    assert!(last == 0 || first == last + 1, "the order of commits");
+    entries.last().unwrap().seq
+}
+
+/// The first hundred of each kind of question, many times.
+fn questions(runtime: &Runtime, store: &Store, events: u64, table: &mut Table) {
+    let middle = runtime.block_on(async {
+        let query = Query { after_seq: Some(events / 2), ..Query::default() };
+        store.reader().page(query, 1).await.unwrap().entries[0].event.timestamp
+    });
+    let of = |selection: Selection| Query { selection, ..Query::default() };
+    type Ask = Box<dyn Fn(u64) -> Query>;
+    let kinds: Vec<(&str, Ask)> = vec![
+        ("project", Box::new(move |n| {
+            of(Selection::default().project(format!("project-{}", n % PROJECTS).parse().unwrap()))
+        })),
+        ("session", Box::new(move |n| {
+            let session = format!("session-{:05}", n * 7 % SESSIONS).parse().unwrap();
+            of(Selection { session: Some(session), ..Selection::default() })
+        })),
+        ("type", Box::new(move |n| of(EventType::BUILT_IN[n as usize % 30].clone().into()))),
+        ("subject", Box::new(move |n| {
+            let patterns = ["ennio.ci.project-7.failing", "ennio.*.project-3.>", "ennio.node.>", "ennio.lifecycle.*"];
+            of(patterns[n as usize % 4].parse::<ennio::event::SubjectPattern>().unwrap().into())
+        })),
+        ("time", Box::new(move |n| {
+            let since = Timestamp::from_micros(middle.micros() + n as i64 * 1000).unwrap();
+            of(Selection { since: Some(since), ..Selection::default() })
+        })),
+        ("session, type and priority together", Box::new(move |n| of(Selection {
+            session: Some(format!("session-{:05}", n % 50).parse().unwrap()),
+            types: vec![EventType::BUILT_IN[n as usize % 30].clone()],
+            min_priority: EventPriority::Action,
+            ..Selection::default()
+        }))),
+        ("what is not there", Box::new(move |n| {
+            of(Selection::default().project(format!("nobody-{n}").parse().unwrap()))
+        })),
+    ];
+    for (name, ask) in kinds {
+        let mut times = Vec::new();
+        for n in 0..300 {
+            let mut query = ask(n);
+            if n % 2 == 1 {
+                query.order = Order::Descending;
+            }
+            let begun = Instant::now();
+            let page = runtime.block_on(store.reader().page(query.clone(), 100)).unwrap();
+            times.push(begun.elapsed().as_secs_f64() * 1000.0);
+            assert!(page.entries.iter().all(|entry| query.selection.matches(entry)));
+            assert!(page.next.is_none() || page.entries.len() == 100);
+        }
+        let name = format!("first 100 of {} M by {name}, p99", events / 1_000_000);
+        table.row(&name, None, quantile(&mut times, 0.99), "ms", Goal::AtMost(10.0));
+    }
+}

@@ -1,0 +1,62 @@
+//! Over HTTP: the real binary, and the load in another process.
+
+use std::process::Command;
+
+use axum::{Router, http::StatusCode, routing::post};
+use tokio::runtime::Runtime;
+
+use crate::{
+    Scale, pipeline,
+    process::Served,
+    table::{Goal, Table},
+};
+
+const CONNECTIONS: usize = 64;
+
+pub fn rows(runtime: &Runtime, scale: Scale, table: &mut Table) {
+    let requests = scale.stream as usize / 3;
+    let bare = bare(runtime, requests);
+    let host = Served::new(&[]);
+    let seconds = load(&["one", &host.address, &CONNECTIONS.to_string(), &requests.to_string()]);
+    let sent = requests / CONNECTIONS * CONNECTIONS;
+    assert_eq!(host.stop(), sent as u64, "events in the log");
+    let rate = sent as f64 / seconds;
+    let name = "HTTP, one event a request, 64 connections";
+    table.row(name, Some(bare), rate, "events/s", Goal::Share(0.4));
+
+    let commit = pipeline::commit_alone(runtime, scale.stream);
+    let host = Served::new(&[]);
+    let seconds = load(&["lines", &host.address, &scale.stream.to_string()]);
+    assert_eq!(host.stop(), scale.stream, "events in the log");
+    let rate = scale.stream as f64 / seconds;
+    table.row("HTTP, NDJSON, of the commit alone", Some(commit), rate, "events/s", Goal::Share(0.6));
+}
+
+/// A handler that reads the body and does nothing.
+fn bare(runtime: &Runtime, requests: usize) -> f64 {
+    let router = Router::new().route(
+        "/v1/events",
+        post(async |body: axum::body::Bytes| {
+            std::hint::black_box(body);
+            (StatusCode::CREATED, "{}")
+        }),
+    );
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = runtime.spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let seconds = load(&["one", &address, &CONNECTIONS.to_string(), &requests.to_string()]);
+    server.abort();
+    (requests / CONNECTIONS * CONNECTIONS) as f64 / seconds
+}
+
+/// Runs the load in another process; the seconds that it took.
+fn load(arguments: &[&str]) -> f64 {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .arg("load")
+        .args(arguments)
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "the load failed");
+    String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+}

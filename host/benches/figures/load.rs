@@ -1,0 +1,111 @@
+//! The other process of the HTTP rows: requests that were made before the clock starts, over plain
+//! connections, so that the load costs as little as possible of the machine that it shares.
+
+use std::time::Instant;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::events::Source;
+
+/// `load one ADDRESS CONNECTIONS REQUESTS` or `load lines ADDRESS EVENTS`; prints the seconds that it
+/// took.
+pub fn main(arguments: &[String]) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let number = |at: usize| arguments[at].parse::<usize>().unwrap();
+    let seconds = match arguments[0].as_str() {
+        "one" => runtime.block_on(one(&arguments[1], number(2), number(3))),
+        "lines" => runtime.block_on(lines(&arguments[1], number(2))),
+        other => panic!("no such load: {other}"),
+    };
+    println!("{seconds}");
+}
+
+/// One event a request, one request after the other on each connection.
+async fn one(address: &str, connections: usize, requests: usize) -> f64 {
+    let mut source = Source::new();
+    let each = requests / connections;
+    let mut work = Vec::new();
+    for _ in 0..connections {
+        let bodies: Vec<Vec<u8>> = (0..each).map(|_| request(address, &source.json())).collect();
+        work.push((TcpStream::connect(address).await.unwrap(), bodies));
+    }
+    let begun = Instant::now();
+    let tasks: Vec<_> = work
+        .into_iter()
+        .map(|(mut stream, bodies)| {
+            tokio::spawn(async move {
+                stream.set_nodelay(true).unwrap();
+                let mut buffer = vec![0; 4096];
+                for body in bodies {
+                    stream.write_all(&body).await.unwrap();
+                    answer(&mut stream, &mut buffer).await;
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    begun.elapsed().as_secs_f64()
+}
+
+fn request(address: &str, body: &str) -> Vec<u8> {
+    format!(
+        "POST /v1/events HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// Reads one answer, which has to be a good one.
+async fn answer(stream: &mut TcpStream, buffer: &mut [u8]) {
+    let mut length = 0;
+    loop {
+        let read = stream.read(&mut buffer[length..]).await.unwrap();
+        assert!(read > 0, "the server broke off");
+        length += read;
+        let text = &buffer[..length];
+        let Some(head) = text.windows(4).position(|w| w == b"\r\n\r\n") else { continue };
+        let headers = std::str::from_utf8(&text[..head]).unwrap();
+        assert!(headers.starts_with("HTTP/1.1 20"), "{headers}");
+        let body: usize = headers
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "))
+            .unwrap()
+            .parse()
+            .unwrap();
+        if length >= head + 4 + body {
+            return;
+        }
+    }
+}
+
+/// All events in one body of lines.
+async fn lines(address: &str, events: usize) -> f64 {
+    let mut source = Source::new();
+    let body: String = (0..events).map(|_| source.json() + "\n").collect();
+    let head = format!(
+        "POST /v1/events HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/x-ndjson\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut reader, mut writer) = stream.into_split();
+    let begun = Instant::now();
+    let sender = tokio::spawn(async move {
+        writer.write_all(head.as_bytes()).await.unwrap();
+        writer.write_all(body.as_bytes()).await.unwrap();
+        writer
+    });
+    let mut answer = Vec::new();
+    reader.read_to_end(&mut answer).await.unwrap();
+    let took = begun.elapsed().as_secs_f64();
+    drop(sender.await.unwrap());
+    let text = String::from_utf8_lossy(&answer);
+    assert_eq!(text.matches("\"accepted\"").count(), events, "{}", &text[..200.min(text.len())]);
+    took
+}
