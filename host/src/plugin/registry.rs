@@ -134,9 +134,8 @@ impl Registry {
     }
 
     /// Loads from now on only what one of these keys has signed. Without a key, anything.
-    pub fn trusting(mut self, trusted: TrustedKeys) -> Self {
-        self.trusted = trusted;
-        self
+    pub fn trusting(self, trusted: TrustedKeys) -> Self {
+        Self { trusted, ..self }
     }
 
     /// The folder, if there is one.

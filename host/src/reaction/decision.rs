@@ -49,23 +49,6 @@ pub(crate) fn decide(
     Ok(decision)
 }
 
-fn granted_draft(
-    plugin: &Plugin,
-    entry: &LogEntry,
-    index: usize,
-    emission: Emission,
-) -> Result<Draft, String> {
-    let Wish { draft, subject, is_granted } = wish(plugin, entry, index, emission)?;
-    if !is_granted {
-        plugin.count_denial();
-        return Err(format!(
-            "not granted: emit {subject} (add a pattern for it to [capabilities] emit in {}.toml)",
-            plugin.name()
-        ));
-    }
-    Ok(draft)
-}
-
 /// What a plugin wants emitted.
 pub(crate) struct Wish {
     /// With the id that it always has.
@@ -92,18 +75,41 @@ pub(crate) fn wish(
     Ok(Wish { draft, subject, is_granted })
 }
 
-fn granted_command(plugin: &Plugin, wish: &CommandWish) -> Result<Command, String> {
+fn granted_draft(
+    plugin: &Plugin,
+    entry: &LogEntry,
+    index: usize,
+    emission: Emission,
+) -> Result<Draft, String> {
+    let Wish { draft, subject, is_granted } = wish(plugin, entry, index, emission)?;
+    if is_granted {
+        return Ok(draft);
+    }
+    plugin.count_denial();
+    Err(format!(
+        "not granted: emit {subject} (add a pattern for it to [capabilities] emit in {}.toml)",
+        plugin.name()
+    ))
+}
+
+/// A command that `plugin` wants given, and whether the sidecar grants it; or why it is none.
+pub(crate) fn command(plugin: &Plugin, wish: &CommandWish) -> Result<(Command, bool), String> {
     let name: CommandName = wish.name.parse().map_err(|e| format!("{e}"))?;
     let command = Command::new(name, wish.plugin.as_deref()).map_err(|e| e.to_string())?;
-    if !plugin.manifest().capabilities.commands.contains(&name) {
-        plugin.count_denial();
-        return Err(format!(
-            "not granted: command {command} (add commands = [\"{name}\"] to [capabilities] in \
-             {}.toml)",
-            plugin.name()
-        ));
+    Ok((command, plugin.manifest().capabilities.commands.contains(&name)))
+}
+
+fn granted_command(plugin: &Plugin, wish: &CommandWish) -> Result<Command, String> {
+    let (command, is_granted) = command(plugin, wish)?;
+    if is_granted {
+        return Ok(command);
     }
-    Ok(command)
+    plugin.count_denial();
+    Err(format!(
+        "not granted: command {command} (add commands = [\"{}\"] to [capabilities] in {}.toml)",
+        command.name(),
+        plugin.name()
+    ))
 }
 
 fn draft(entry: &LogEntry, emission: Emission) -> Result<Draft, EventError> {

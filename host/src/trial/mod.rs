@@ -20,4 +20,4 @@ pub use bench::{Bench, BenchError, Figure, Unit};
 pub use difference::Difference;
 pub use run::{Placed, Told, Trial, TrialError, id_of_line};
 pub use snapshot::{Snapshot, SnapshotError};
-pub use story::{Cost, Emitted, Story, Totals};
+pub use story::{Commanded, Cost, Emitted, Story, Totals};

@@ -7,14 +7,14 @@ use thiserror::Error;
 
 use super::{
     difference::{Difference, differences},
-    story::{Cost, Emitted, Story, Totals},
+    story::{Commanded, Cost, Emitted, Story, Totals},
 };
 use crate::{
     event::{Draft, Event, EventId, LogEntry, Seq, Timestamp},
     pipeline::{Rehearsed, rehearse},
     plugin::{
-        Action, CommandWish, Delivery, Environment, LoadError, Plugin, PluginSet, ReactError,
-        Registry, RegistryError, Said,
+        Action, Delivery, Environment, LoadError, Plugin, PluginSet, ReactError, Registry,
+        RegistryError, Said,
     },
     reaction::decision::{self, Wish},
     store::state::State,
@@ -232,12 +232,11 @@ impl Trial {
         for (index, action) in actions.iter().enumerate() {
             let emission = match action {
                 Action::Emit(emission) => emission.clone(),
-                Action::Command(CommandWish { name, plugin: Some(plugin) }) => {
-                    story.commands.push(format!("{name} {plugin}"));
-                    continue;
-                }
-                Action::Command(CommandWish { name, plugin: None }) => {
-                    story.commands.push(name.clone());
+                Action::Command(wish) => {
+                    if let Ok((command, granted)) = decision::command(&self.plugin, wish) {
+                        let command = command.to_string();
+                        story.commands.push(Commanded { command, granted });
+                    }
                     continue;
                 }
             };

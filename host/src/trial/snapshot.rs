@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::{
     difference::{Difference, by_path, differences},
-    story::{Emitted, Story, Totals},
+    story::{Commanded, Emitted, Story, Totals},
 };
 use crate::event::{EventId, EventType};
 
@@ -46,7 +46,7 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     emits: &'a [Emitted],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    commands: &'a [String],
+    commands: &'a [Commanded],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     failures: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]

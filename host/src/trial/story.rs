@@ -33,9 +33,9 @@ pub struct Story {
     /// What the plugin emits in reaction to it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub emits: Vec<Emitted>,
-    /// Commands that the plugin gives to the host, granted or not.
+    /// The commands that the plugin gives to the host in reaction to it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub commands: Vec<String>,
+    pub commands: Vec<Commanded>,
     /// How the plugin failed on it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<String>,
@@ -68,6 +68,15 @@ pub struct Emitted {
     pub message: Message,
     /// Structured payload.
     pub data: Data,
+}
+
+/// A command that a reaction wants given to the host. A trial gives none.
+#[derive(Debug, Serialize)]
+pub struct Commanded {
+    /// Its name, and the plugin that it is about.
+    pub command: String,
+    /// Whether the sidecar grants it.
+    pub granted: bool,
 }
 
 impl Story {

@@ -4,7 +4,7 @@ from componentize_py_types import Err
 from wit_world import exports
 from wit_world.exports.filter import Verdict_Drop, Verdict_Keep
 from wit_world.exports.guest import Description
-from wit_world.imports import store
+from wit_world.imports import wasi_config_store
 from wit_world.imports.types import Priority
 
 import logic
@@ -24,7 +24,7 @@ class Guest(exports.Guest):
     def configure(self):
         global messages
         try:
-            messages = logic.Messages(dict(store.get_all()))
+            messages = logic.Messages(dict(wasi_config_store.get_all()))
         except ValueError as error:
             raise Err(str(error))
 

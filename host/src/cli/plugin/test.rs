@@ -15,7 +15,7 @@ use crate::{
     },
     event::Timestamp,
     plugin::{Environment, Said},
-    trial::{Cost, Difference, Snapshot, Story, Told, Totals, Trial},
+    trial::{Commanded, Cost, Difference, Snapshot, Story, Told, Totals, Trial},
 };
 
 /// Events of one call, as in a host.
@@ -230,8 +230,12 @@ impl Page {
             );
             self.styled(self.colours.faint(), &format!("        {}", cut(&plain(&what), SHOWN)))?;
         }
-        for command in &story.commands {
-            self.fact(self.colours.good(), "commands", &plain(command))?;
+        for Commanded { command, granted } in &story.commands {
+            let (style, denied) = match granted {
+                true => (self.colours.good(), ""),
+                false => (self.colours.bad(), ", which is not granted"),
+            };
+            self.fact(style, "commands", &format!("{command}{denied}"))?;
         }
         if story.attempts > 1 {
             let end = if story.failures.is_empty() { "it reacted" } else { "given up" };

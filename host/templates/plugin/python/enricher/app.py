@@ -6,7 +6,7 @@ from componentize_py_types import Err, Ok
 from wit_world import exports
 from wit_world.exports.enricher import Patch
 from wit_world.exports.guest import Description
-from wit_world.imports import store
+from wit_world.imports import wasi_config_store
 from wit_world.imports.types import Priority
 
 import logic
@@ -26,7 +26,7 @@ class Guest(exports.Guest):
     def configure(self):
         global config
         try:
-            config = logic.read_config(dict(store.get_all()))
+            config = logic.read_config(dict(wasi_config_store.get_all()))
         except ValueError as error:
             raise Err(str(error))
 
