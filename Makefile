@@ -3,14 +3,14 @@
 CARGO ?= cargo
 PLUGINS := noise-filter redact-secrets ci-triage merge-ready notify-webhook
 
-.PHONY: help setup guests build run test lint clean
+.PHONY: help setup guests language-guests build run test lint clean
 
 help:
 	@echo "make run     build everything, start a host, feed it a recorded day, stay up"
 	@echo "make test    every test: units, properties, and promises from outside"
 	@echo "make lint    format, clippy, docs"
 	@echo "make setup   install what the above need (they do it themselves)"
-	@echo "make guests  build the plugins and the tests' components into target/"
+	@echo "make guests  build the plugins, the examples and the tests' components into target/"
 
 setup:
 	@scripts/setup
@@ -18,6 +18,10 @@ setup:
 guests: setup
 	@scripts/build-guests target/plugins $(PLUGINS)
 	@scripts/build-guests target/test-guests --examples ennio-test-guests
+	@scripts/build-language-guests target/language-guests
+
+language-guests: setup
+	@scripts/build-language-guests target/language-guests
 
 build: setup
 	$(CARGO) build --release --locked -p ennio
@@ -31,6 +35,7 @@ test: guests
 
 lint:
 	$(CARGO) fmt --all --check
+	rustfmt --check --edition 2024 host/templates/plugin/rust/*/src/lib.rs
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
 

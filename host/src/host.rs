@@ -292,6 +292,11 @@ impl Host {
         self.operator.plugins.rescan(true).await.0
     }
 
+    /// The folder of plugins, from the root on; `None` for a host without one.
+    pub fn plugins_folder(&self) -> Option<PathBuf> {
+        self.operator.plugins_folder()
+    }
+
     /// How far each reaction has come, by plugin.
     pub fn reactions(&self) -> BTreeMap<String, u64> {
         self.operator.positions.all()

@@ -12,6 +12,7 @@
 //! - [`plugin`]: WebAssembly components, sandboxed and hot-reloaded.
 //! - [`pipeline`]: the one way in: admit, filter, enrich, commit.
 //! - [`reaction`]: what plugins do after the commit.
+//! - [`trial`]: a plugin over events without a host.
 //! - [`nats`]: the log on NATS subjects.
 //! - [`host`]: the whole, to build, publish to, subscribe to, shut down.
 //! - [`api`]: REST, SSE, metrics.
@@ -33,6 +34,8 @@ pub mod plugin;
 pub mod pipeline;
 
 pub mod reaction;
+
+pub mod trial;
 
 pub mod nats;
 

@@ -364,4 +364,13 @@ async fn a_reaction_gives_the_commands_that_it_was_granted_and_no_others() {
     let output = ennio().args(["plugin", "check"]).arg(plugins.file("boss.wasm")).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.contains("commands  plugin_disable"), "{said}");
+
+    // A trial tells of commands, and gives none.
+    let events = setup.folder.path().join("events.ndjson");
+    std::fs::write(&events, saying("command plugin_enable quiet").to_string()).unwrap();
+    let mut trial = ennio();
+    trial.args(["plugin", "test"]).arg(plugins.file("boss.wasm")).arg("--events").arg(&events);
+    let output = trial.output().unwrap();
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(said.contains("plugin_enable quiet, which is not granted"), "{said}");
 }

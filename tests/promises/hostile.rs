@@ -493,8 +493,8 @@ impl Emission {
                 (local.set $at (i32.add (local.get $at) (i32.const 56)))
                 (local.set $left (i32.sub (local.get $left) (i32.const 1)))
                 (br_if $next (local.get $left)))
-             (i32.store (i32.const 1044) (i32.const 0x10000))
-             (i32.store (i32.const 1048) (i32.const {count}))
+             (i32.store (i32.const 1048) (i32.const 0x10000))
+             (i32.store (i32.const 1052) (i32.const {count}))
              (i32.const 1040)"
         );
         let fields = format!("{fields} (func $answer (result i32) {answer})");
@@ -529,7 +529,7 @@ fn on_reactions() -> Vec<Attack> {
         fails("answer-out-of-bounds", "(return (i32.const -8))", "trapped"),
         fails(
             "a-million-actions",
-            "(i32.store (i32.const 1044) (i32.const 2048)) (i32.store (i32.const 1048)
+            "(i32.store (i32.const 1048) (i32.const 2048)) (i32.store (i32.const 1052)
                 (i32.const 1000000)) (return (i32.const 1040))",
             "trapped",
         ),
@@ -537,9 +537,9 @@ fn on_reactions() -> Vec<Attack> {
             "fatal-without-end",
             "(global.set $tainted (i32.const 0))
              (memory.fill (i32.const 0x10000) (i32.const 120) (i32.const 500000))
-             (i32.store (i32.const 1040) (i32.const 1)) (i32.store (i32.const 1044) (i32.const 1))
-             (i32.store (i32.const 1048) (i32.const 0x10000))
-             (i32.store (i32.const 1052) (i32.const 500000)) (return (i32.const 1040))",
+             (i32.store (i32.const 1040) (i32.const 1)) (i32.store (i32.const 1048) (i32.const 1))
+             (i32.store (i32.const 1056) (i32.const 0x10000))
+             (i32.store (i32.const 1060) (i32.const 500000)) (return (i32.const 1040))",
             "xxx",
         ),
     ]

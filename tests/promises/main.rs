@@ -12,6 +12,7 @@
 )]
 
 mod api;
+mod authors;
 mod bad_input;
 mod capabilities;
 mod cli;
@@ -19,6 +20,7 @@ mod control;
 mod durability;
 mod harness;
 mod hostile;
+mod languages;
 mod nats;
 #[allow(dead_code, reason = "the host's own tests use more of it")]
 #[path = "../../host/src/nats/testing.rs"]
@@ -29,5 +31,6 @@ mod reload;
 mod reload_matrix;
 mod state;
 mod stream;
+mod trial;
 mod trust;
 mod webhook;

@@ -441,6 +441,8 @@ impl Traffic {
     }
 
     async fn end(self) -> Checker {
+        // The last version has to be met as well.
+        self.may_be_without(self.without.load(Ordering::SeqCst)).await;
         self.done.store(true, Ordering::SeqCst);
         self.task.await.unwrap()
     }

@@ -3,7 +3,7 @@
 //! Read with leniency: a host may be newer than this command, so unknown members are passed over,
 //! and names (of types, priorities, states) are kept as text.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, path::PathBuf};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -137,6 +137,7 @@ pub(super) struct Plugin {
     pub(super) hash: Option<String>,
     pub(super) version: Option<String>,
     pub(super) order: i64,
+    pub(super) loads: u64,
     pub(super) came_by: Option<String>,
     pub(super) probation: Option<Probation>,
     pub(super) previous: Option<Previous>,
@@ -177,4 +178,5 @@ pub(super) struct Disabled {
 pub(super) struct Status {
     pub(super) head: Seq,
     pub(super) dead_letters: u64,
+    pub(super) plugins_folder: Option<PathBuf>,
 }

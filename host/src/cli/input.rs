@@ -43,6 +43,8 @@ pub(super) struct Item {
 /// Reads events one by one.
 pub(super) struct Events<R> {
     from: BufReader<R>,
+    /// The id of an event that has none, by its line.
+    ids: fn(u64) -> String,
     /// Read already, and to be read again as values; its end comes first.
     ahead: Vec<u8>,
     /// The first line, when it turned out to be one.
@@ -61,7 +63,13 @@ enum Shape {
 
 impl<R: Read> Events<R> {
     pub(super) fn new(from: R) -> Self {
+        Self::with_ids(from, |_| EventId::mint().to_string())
+    }
+
+    /// With other ids than fresh ones for events that have none, made of the line.
+    pub(super) fn with_ids(from: R, ids: fn(u64) -> String) -> Self {
         Self {
+            ids,
             from: BufReader::with_capacity(BUFFER_BYTES, from),
             ahead: Vec::new(),
             first: None,
@@ -104,7 +112,7 @@ impl<R: Read> Events<R> {
             return Ok(Shape::Lines);
         }
         let item = self.item(line, is_whole, &text);
-        if is_whole && prepare(&text).is_err_and(|fault| fault.is_unfinished) {
+        if is_whole && prepare(&text, || (self.ids)(line)).is_err_and(|fault| fault.is_unfinished) {
             self.skip_space_into(&mut text)?;
             // The next line of a pretty object; another event would begin with a brace.
             if matches!(self.peek()?, Some(b'"' | b'}')) {
@@ -178,7 +186,7 @@ impl<R: Read> Events<R> {
 
     fn item(&self, line: u64, is_whole: bool, text: &[u8]) -> Item {
         let event = match is_whole {
-            true => prepare(text).map_err(|fault| fault.reason),
+            true => prepare(text, || (self.ids)(line)).map_err(|fault| fault.reason),
             false => Err(format!("longer than {MAX_EVENT_BYTES} bytes")),
         };
         Item { line, end: self.end, event }
@@ -255,7 +263,7 @@ struct Fault {
 }
 
 /// One line of JSON, of an object that has an id.
-fn prepare(text: &[u8]) -> Result<String, Fault> {
+fn prepare(text: &[u8], id: impl FnOnce() -> String) -> Result<String, Fault> {
     let bad = |reason: String| Fault { reason, is_unfinished: false };
     let text = std::str::from_utf8(text).map_err(|error| bad(format!("not UTF-8: {error}")))?;
     let members: Members<'_> = serde_json::from_str(text).map_err(|error| Fault {
@@ -269,7 +277,7 @@ fn prepare(text: &[u8]) -> Result<String, Fault> {
     if members.0.iter().any(|member| is_id(&member)) {
         return Ok(json_line(text.trim()).into_owned());
     }
-    let mut line = format!("{{\"id\":\"{}\"", EventId::mint());
+    let mut line = format!("{{\"id\":\"{}\"", id());
     for (name, value) in members.0.iter().filter(|(name, _)| name != "id") {
         let name = serde_json::to_string(name).map_err(|error| bad(error.to_string()))?;
         line.push(',');

@@ -7,8 +7,8 @@
 //! `tally`.
 //!
 //! A client command knows the host's API and the types of `event`, nothing else of the host: it
-//! must work against a host on another machine. `plugin check` asks nobody and uses the plugin room
-//! itself. What comes back is never trusted: nothing that a
+//! must work against a host on another machine. `plugin check`, `build`, `test` and `bench` ask nobody and use
+//! the plugin room and the trials themselves. What comes back is never trusted: nothing that a
 //! sender wrote reaches a terminal unescaped.
 //!
 //! Exit codes: 0 done, 1 failed, 2 used wrongly. A closed standard output (`| head`) is no failure.

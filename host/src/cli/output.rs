@@ -164,6 +164,10 @@ impl Colours {
         self.style(Style::new().bold())
     }
 
+    pub(super) fn good(self) -> Style {
+        self.style(Style::new().green())
+    }
+
     pub(super) fn bad(self) -> Style {
         self.style(Style::new().red())
     }

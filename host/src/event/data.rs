@@ -32,6 +32,11 @@ impl Data {
         self.0.get()
     }
 
+    /// The JSON text as serde has it.
+    pub(crate) fn raw(&self) -> &RawValue {
+        &self.0
+    }
+
     /// The string at `/host`, if there is one.
     pub(super) fn host(&self) -> Option<Cow<'_, str>> {
         #[derive(Deserialize)]

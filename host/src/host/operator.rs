@@ -1,6 +1,6 @@
 //! Carries out commands on the parts of a host, whoever gave them, and says each of them in the log.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use futures::future::{BoxFuture, FutureExt as _};
 use serde_json::{Value, json};
@@ -38,6 +38,12 @@ impl Operator {
         plugins
     }
 
+    /// The folder of plugins, from the root on; `None` for a host without one.
+    pub(super) fn plugins_folder(&self) -> Option<PathBuf> {
+        let folder = self.plugins.folder()?;
+        Some(std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned()))
+    }
+
     /// How far everything has come.
     pub(super) async fn status(&self) -> Result<Value, StoreError> {
         let dead_letters = self.store.reader().count_dead_letters().await?;
@@ -45,6 +51,7 @@ impl Operator {
             "version": env!("CARGO_PKG_VERSION"),
             "head": self.bus.head(),
             "database": self.store.path(),
+            "plugins_folder": self.plugins_folder(),
             "nats": self.nats.as_ref().map(|status| {
                 let nats = status.snapshot();
                 json!({

@@ -17,8 +17,10 @@ pub(super) struct Item {
     pub(super) dropped: Option<Dropped>,
     pub(super) held: Option<PublishError>,
     pub(super) changes: Vec<Change>,
+    /// How plugins failed on it, for a rehearsal.
+    pub(super) failures: Vec<String>,
     /// As it was before the first enricher changed it, if one did.
-    sent: Option<Event>,
+    pub(super) sent: Option<Event>,
     digest: Digest,
     caused_by: Option<Cause>,
     hops: u8,
@@ -37,6 +39,7 @@ impl Item {
             dropped: None,
             held: None,
             changes: Vec::new(),
+            failures: Vec::new(),
             sent: None,
             digest,
             caused_by,
@@ -63,6 +66,7 @@ impl Item {
         }
         self.dropped = None;
         self.changes.clear();
+        self.failures.clear();
     }
 
     pub(super) fn into_entry(self) -> NewEntry {
@@ -96,6 +100,7 @@ pub(super) fn on_error(plugin: &Plugin, item: &mut Item, error: &CallError) {
     if !matches!(error, CallError::Quarantined(_)) {
         warn!(plugin = plugin.name().as_str(), event = %item.event.id, "plugin {error}");
     }
+    item.failures.push(error.to_string());
     match plugin.manifest().on_error {
         OnError::Pass => {}
         OnError::Drop => {

@@ -17,6 +17,7 @@ mod enrich;
 mod filter;
 mod item;
 mod messages;
+mod rehearsal;
 mod sequencer;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use tokio::{
 use tracing::error;
 
 pub use messages::{Origin, PublishError, Receipt, Status};
+pub(crate) use rehearsal::{Rehearsed, rehearse};
 
 use crate::{
     event::Draft,

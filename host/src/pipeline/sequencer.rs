@@ -218,7 +218,7 @@ impl Sequencer {
 }
 
 /// The items of one submission, and what is to become true with them.
-struct Group {
+pub(super) struct Group {
     items: Range<usize>,
     effects: Vec<Effect>,
     state: Option<Pending>,
@@ -238,7 +238,7 @@ struct Consequences {
 
 /// Filters and enriches. A plugin that has judged an event which is then held back has written what
 /// must not become true: then all of it is given up and done again without that event.
-async fn run_plugins(plugins: &PluginSet, items: &mut [Item], groups: &[Group]) {
+pub(super) async fn run_plugins(plugins: &PluginSet, items: &mut [Item], groups: &[Group]) {
     loop {
         let held_before = count_held(items);
         filter::filter(plugins, items).await;

@@ -10,6 +10,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use super::{
     capabilities::Grants,
     contract::{logging, types},
+    environment::Environment,
     http::Http,
     keyvalue::GuestState,
     logging::{GuestLog, GuestStream, Voice},
@@ -36,6 +37,7 @@ pub(super) struct Guest {
     pub(super) state: GuestState,
     http_context: WasiHttpCtx,
     pub(super) http: Http,
+    is_live: bool,
     pub(super) log: GuestLog,
     pub(super) limits: Limits,
     /// When the current call has to be over.
@@ -48,13 +50,14 @@ pub(super) struct Sandbox<'a> {
     pub(super) manifest: &'a Manifest,
     pub(super) grants: &'a Grants,
     pub(super) state: GuestState,
+    pub(super) environment: &'a Environment,
 }
 
 impl Guest {
     /// # Errors
     /// When a folder that was granted is gone.
     pub(super) fn new(sandbox: Sandbox<'_>) -> wasmtime::Result<Self> {
-        let Sandbox { voice, manifest, grants, state } = sandbox;
+        let Sandbox { voice, manifest, grants, state, environment } = sandbox;
         let log = GuestLog::new(Arc::clone(voice));
         let stream = |is_stderr| GuestStream { log: log.clone(), is_stderr };
         // No arguments, no environment, no folders: a builder grants nothing of itself. Sockets are
@@ -71,6 +74,7 @@ impl Guest {
             wasi.preopened_dir(folder, folder.to_string_lossy(), FsPerms::ReadOnly)
                 .with_context(|| format!("the folder {}", folder.display()))?;
         }
+        environment.furnish(&mut wasi);
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES);
         let memory = (manifest.limits.memory_mib.get() as usize) << 20;
@@ -84,14 +88,20 @@ impl Guest {
         Ok(Self {
             wasi: wasi.build(),
             table,
-            config: manifest.config_values().collect(),
+            config: manifest.config_values().chain(environment.config_values()).collect(),
             state,
             http_context: Http::context(),
             http: Http::new(Arc::clone(&grants.http), Arc::clone(&grants.denials)),
+            is_live: environment.is_live(),
             log,
             limits: Limits { store_limits, most_memory: memory, memory: 0, table_elements: 0 },
             deadline: Instant::now(),
         })
+    }
+
+    /// A call that may send requests, where the plugin is not only being tried.
+    pub(super) fn begin_call(&mut self) {
+        self.http.begin_call((!self.is_live).then_some("in a trial"));
     }
 
     pub(super) fn config(&mut self) -> WasiConfig<'_> {

@@ -154,7 +154,7 @@ impl Instance {
         };
         let lowered: Vec<_> = events.iter().map(|event| Lowered::new(event)).collect();
         let events: Vec<_> = lowered.iter().map(lower).collect();
-        self.store.data_mut().http.begin_call(None);
+        self.store.data_mut().begin_call();
         let patches = timed(&mut self.store, deadline, async |store| {
             enricher.call_enrich(store, &events).await
         })
@@ -193,7 +193,7 @@ impl Instance {
             caused_by: cause.as_ref().map(|(event_id, plugin)| types::Cause { event_id, plugin }),
             attempt: delivery.attempt,
         };
-        self.store.data_mut().http.begin_call(None);
+        self.store.data_mut().begin_call();
         let answer = timed(&mut self.store, deadline, async |store| {
             reaction.call_react(store, lowered_delivery).await
         })

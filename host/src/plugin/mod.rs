@@ -4,11 +4,12 @@
 //! From bytes to a call: `manifest` reads the sidecar, `engine` compiles, `cache` keeps what was
 //! compiled, `component` finds the roles, `capabilities` makes ready what the sidecar grants (`http` and
 //! `address`: which machines it may reach), `linker` and `guest` give a component that and nothing
-//! else, `keyvalue` is what it remembers, `instance` is one live copy of it with its limits, `plugin`
-//! calls it in batches and replaces it after a trap, `breaker` leaves alone who keeps failing.
-//! `folder` reads what lies in the plugin folder, `trust` asks who signed it, `registry` loads what is
-//! new there, `versions` knows what runs, what ran before and what is disabled, `probation` watches
-//! over a version that took over, `watcher` says when to look again.
+//! else, `environment` its clocks and listeners, `keyvalue` is what it remembers, `instance` is one
+//! live copy of it with its limits, `plugin` calls it in batches and replaces it after a trap,
+//! `breaker` leaves alone who keeps failing. `folder` reads what lies in the plugin folder, `trust`
+//! asks who signed it, `registry` loads what is new there, `versions` knows what runs, what ran
+//! before and what is disabled, `probation` watches over a version that took over, `watcher` says
+//! when to look again.
 //!
 //! Nothing that a guest does reaches beyond here: a trap, a missed deadline, nonsense or a flood
 //! is a [`CallError`] about one event, and what happens to that event is the sidecar's `on_error`.
@@ -24,6 +25,7 @@ mod capabilities;
 mod component;
 mod contract;
 mod engine;
+mod environment;
 mod folder;
 mod guest;
 mod http;
@@ -46,6 +48,7 @@ pub use address::Destination;
 pub use cache::{Cache, CacheError};
 pub use call::{Action, CallError, CommandWish, Delivery, Emission, Patch, ReactError, Verdict};
 pub use component::{LoadError, Roles, Step};
+pub use environment::{Environment, Said};
 pub use limits::limits;
 pub use linker::Provision;
 pub use manifest::{Capabilities, Manifest, OnError};

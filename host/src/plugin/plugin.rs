@@ -15,6 +15,7 @@ use super::{
     },
     capabilities::Grants,
     component::{Exports, Roles, Step, exports, roles},
+    environment::Environment,
     guest::{Guest, Sandbox},
     instance::{Description, Instance, LOAD_DEADLINE, RESTART_DEADLINE, cut},
     keyvalue::GuestState,
@@ -44,6 +45,7 @@ pub struct Plugin {
     component: Component,
     pre: InstancePre<Guest>,
     exports: Exports,
+    environment: Environment,
     state: State,
     pipeline_state: Arc<Bucket>,
     reaction_state: Arc<Bucket>,
@@ -85,6 +87,7 @@ impl Plugin {
         name: PluginName,
         hash: Arc<str>,
         manifest: Manifest,
+        environment: &Environment,
         state: &State,
     ) -> Result<Self, (Step, String)> {
         let roles = roles(&component).map_err(|e| (Step::Roles, e))?;
@@ -96,12 +99,14 @@ impl Plugin {
         let [pipeline, reaction] = Side::ALL.map(|side| state.bucket(&name, side));
         let in_pipeline = roles.filter || roles.enricher;
         let bucket = if in_pipeline { &pipeline } else { &reaction };
-        let voice = Voice::new(name.clone(), manifest.limits.log_lines_per_second.get());
+        let lines = manifest.limits.log_lines_per_second.get();
+        let voice = Voice::new(name.clone(), lines, environment.clone());
         let sandbox = Sandbox {
             voice: &voice,
             manifest: &manifest,
             grants: &grants,
             state: GuestState::new(Arc::clone(bucket), state, manifest.state_quota()),
+            environment,
         };
         let mut instance = Instance::start(&pre, &exports, sandbox, LOAD_DEADLINE)
             .await
@@ -126,6 +131,7 @@ impl Plugin {
             component,
             pre,
             exports,
+            environment: environment.clone(),
             state: state.clone(),
             pipeline: Slot::new(Arc::clone(&pipeline), first),
             reaction: Slot::new(Arc::clone(&reaction), second),
@@ -395,6 +401,7 @@ impl Plugin {
         events: &[&Event],
         role: Role,
     ) -> Result<Vec<Result<Answer, CallError>>, CallError> {
+        self.environment.begin_call(events.iter().copied());
         let mut instance = self.instance(slot).await?;
         slot.bucket.begin_call();
         let deadline = self.manifest.pipeline_deadline();
@@ -430,6 +437,8 @@ impl Plugin {
         // A guest that says itself that it failed on an event is in good health.
         let turn = match error {
             None | Some(CallError::Failed(_)) => slot.breaker.succeeded(),
+            // A trial shows what happens with every event, however many fail.
+            Some(_) if !self.environment.is_live() => Turn::None,
             Some(_) => slot.breaker.failed(Instant::now()),
         };
         let name = &self.name;
@@ -468,11 +477,26 @@ impl Plugin {
         answer.unwrap_or_else(|e| Err(ReactError::Retry { reason: e.to_string(), after: None }))
     }
 
+    /// Throws its instances away and makes a fresh one, as a failure does.
+    ///
+    /// # Errors
+    /// [`CallError`] when a fresh one cannot be made.
+    pub async fn restart(&self) -> Result<(), CallError> {
+        let mut pipeline = self.pipeline.lock().await;
+        let mut reaction = self.reaction.lock().await;
+        (pipeline.instance, reaction.instance) = (None, None);
+        let has_pipeline = self.roles.filter || self.roles.enricher;
+        let slot = if has_pipeline { &mut pipeline } else { &mut reaction };
+        slot.instance = Some(self.instance(slot).await?);
+        Ok(())
+    }
+
     async fn react_in(
         &self,
         slot: &mut Slot,
         delivery: Delivery<'_>,
     ) -> Result<Result<Vec<Action>, ReactError>, CallError> {
+        self.environment.begin_call([&delivery.entry.event]);
         let mut instance = self.instance(slot).await?;
         slot.bucket.begin_call();
         let begun = Instant::now();
@@ -501,6 +525,7 @@ impl Plugin {
             manifest: &self.manifest,
             grants: &self.grants,
             state: GuestState::new(Arc::clone(&slot.bucket), &self.state, quota),
+            environment: &self.environment,
         };
         let mut instance =
             Instance::start(&self.pre, &self.exports, sandbox, RESTART_DEADLINE).await?;

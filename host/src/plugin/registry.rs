@@ -24,6 +24,7 @@ use super::{
     cache::Cache,
     component::{LoadError, Step, compile},
     engine::Engine,
+    environment::Environment,
     folder::{Candidate, Found, read, scan},
     guest::Guest,
     linker::linker,
@@ -85,6 +86,7 @@ pub struct Registry {
     folder: Option<PathBuf>,
     cache: Option<Arc<Cache>>,
     state: State,
+    environment: Environment,
     trusted: TrustedKeys,
     versions: Arc<Versions>,
     /// One rescan at a time.
@@ -118,6 +120,7 @@ impl Registry {
             folder,
             cache: cache.map(Arc::new),
             state,
+            environment: Environment::live(),
             trusted: TrustedKeys::default(),
             versions: Versions::new(),
             scanning: tokio::sync::Mutex::default(),
@@ -125,10 +128,14 @@ impl Registry {
         })
     }
 
+    /// With other surroundings than a host's for what is loaded from now on.
+    pub fn with_environment(self, environment: Environment) -> Self {
+        Self { environment, ..self }
+    }
+
     /// Loads from now on only what one of these keys has signed. Without a key, anything.
-    pub fn trusting(mut self, trusted: TrustedKeys) -> Self {
-        self.trusted = trusted;
-        self
+    pub fn trusting(self, trusted: TrustedKeys) -> Self {
+        Self { trusted, ..self }
     }
 
     /// The folder, if there is one.
@@ -375,7 +382,8 @@ impl Registry {
             }
         };
         let hash = fingerprint.component;
-        Plugin::load(&self.linker, component, plugin_name, hash, manifest, &self.state)
+        let (environment, state) = (&self.environment, &self.state);
+        Plugin::load(&self.linker, component, plugin_name, hash, manifest, environment, state)
             .await
             .map_err(|(step, reason)| fault(step, reason))
     }

@@ -11,16 +11,16 @@ use crate::{
 
 /// What a plugin wants done in reaction to one event, checked and granted.
 #[derive(Default)]
-pub(super) struct Decision {
+pub(crate) struct Decision {
     /// To be emitted.
-    pub(super) drafts: Vec<Draft>,
+    pub(crate) drafts: Vec<Draft>,
     /// To be given to the host.
-    pub(super) commands: Vec<Command>,
+    pub(crate) commands: Vec<Command>,
 }
 
 /// Everything that `plugin` wants done in reaction to `entry`, or why none of it may be: a plugin's
 /// wish is granted whole or not at all.
-pub(super) fn decide(
+pub(crate) fn decide(
     plugin: &Plugin,
     entry: &LogEntry,
     actions: Vec<Action>,
@@ -38,8 +38,7 @@ pub(super) fn decide(
         let refused = |reason: String| format!("action {index}: {reason}");
         match action {
             Action::Emit(emission) => {
-                let mut draft = granted_draft(plugin, entry, emission).map_err(refused)?;
-                draft.id = Some(EventId::of_reaction(entry.event.id, plugin.name(), index));
+                let draft = granted_draft(plugin, entry, index, emission).map_err(refused)?;
                 decision.drafts.push(draft);
             }
             Action::Command(wish) => {
@@ -50,32 +49,67 @@ pub(super) fn decide(
     Ok(decision)
 }
 
-fn granted_draft(plugin: &Plugin, entry: &LogEntry, emission: Emission) -> Result<Draft, String> {
-    let draft = draft(entry, emission).map_err(|e| e.to_string())?;
+/// What a plugin wants emitted.
+pub(crate) struct Wish {
+    /// With the id that it always has.
+    pub(crate) draft: Draft,
+    /// Where it would be published.
+    pub(crate) subject: Subject,
+    /// Whether the sidecar grants that.
+    pub(crate) is_granted: bool,
+}
+
+/// One of the things that `plugin` wants emitted in reaction to `entry`, or why it is no event.
+pub(crate) fn wish(
+    plugin: &Plugin,
+    entry: &LogEntry,
+    index: usize,
+    emission: Emission,
+) -> Result<Wish, String> {
+    let mut draft = draft(entry, emission).map_err(|e| e.to_string())?;
+    draft.id = Some(EventId::of_reaction(entry.event.id, plugin.name(), index));
     let data = draft.data.clone().unwrap_or_default();
     let subject = Subject::of(&draft.event_type, &draft.project_id, &data);
-    if !plugin.manifest().capabilities.emit.iter().any(|pattern| pattern.matches(&subject)) {
-        plugin.count_denial();
-        return Err(format!(
-            "not granted: emit {subject} (add a pattern for it to [capabilities] emit in {}.toml)",
-            plugin.name()
-        ));
+    let granted = &plugin.manifest().capabilities.emit;
+    let is_granted = granted.iter().any(|pattern| pattern.matches(&subject));
+    Ok(Wish { draft, subject, is_granted })
+}
+
+fn granted_draft(
+    plugin: &Plugin,
+    entry: &LogEntry,
+    index: usize,
+    emission: Emission,
+) -> Result<Draft, String> {
+    let Wish { draft, subject, is_granted } = wish(plugin, entry, index, emission)?;
+    if is_granted {
+        return Ok(draft);
     }
-    Ok(draft)
+    plugin.count_denial();
+    Err(format!(
+        "not granted: emit {subject} (add a pattern for it to [capabilities] emit in {}.toml)",
+        plugin.name()
+    ))
+}
+
+/// A command that `plugin` wants given, and whether the sidecar grants it; or why it is none.
+pub(crate) fn command(plugin: &Plugin, wish: &CommandWish) -> Result<(Command, bool), String> {
+    let name: CommandName = wish.name.parse().map_err(|e| format!("{e}"))?;
+    let command = Command::new(name, wish.plugin.as_deref()).map_err(|e| e.to_string())?;
+    Ok((command, plugin.manifest().capabilities.commands.contains(&name)))
 }
 
 fn granted_command(plugin: &Plugin, wish: &CommandWish) -> Result<Command, String> {
-    let name: CommandName = wish.name.parse().map_err(|e| format!("{e}"))?;
-    let command = Command::new(name, wish.plugin.as_deref()).map_err(|e| e.to_string())?;
-    if !plugin.manifest().capabilities.commands.contains(&name) {
-        plugin.count_denial();
-        return Err(format!(
-            "not granted: command {command} (add commands = [\"{name}\"] to [capabilities] in \
-             {}.toml)",
-            plugin.name()
-        ));
+    let (command, is_granted) = command(plugin, wish)?;
+    if is_granted {
+        return Ok(command);
     }
-    Ok(command)
+    plugin.count_denial();
+    Err(format!(
+        "not granted: command {command} (add commands = [\"{}\"] to [capabilities] in {}.toml)",
+        command.name(),
+        plugin.name()
+    ))
 }
 
 fn draft(entry: &LogEntry, emission: Emission) -> Result<Draft, EventError> {

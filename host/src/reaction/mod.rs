@@ -13,7 +13,7 @@
 //!
 //! Knows `event`, `store`, `bus`, `plugin`, `pipeline` and the names of commands. May not know who listens to what it emits.
 
-mod decision;
+pub(crate) mod decision;
 mod positions;
 mod supervisor;
 mod worker;

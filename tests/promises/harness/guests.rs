@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-/// A component under `tests/guests`, or one of the first-party plugins.
+/// A component under `tests/guests` or `examples/plugins`, or one of the first-party plugins.
 pub fn guest(name: &str) -> PathBuf {
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
-    let found = ["test-guests", "plugins"]
+    let found = ["test-guests", "plugins", "language-guests"]
         .map(|folder| target.join(folder).join(format!("{name}.wasm")))
         .into_iter()
         .find(|file| file.exists());

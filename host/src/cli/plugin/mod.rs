@@ -1,23 +1,30 @@
-//! `ennio plugin`: what runs in the host, and what would; and what is to run.
+//! `ennio plugin`: what runs in the host, what would, what is to run, and making some.
 //!
 //! One file a subcommand: its flags, and what it does. A new one is a module, and a line in
 //! `subcommands!` below.
 
 // Declared here and not by the macro, where rustfmt would not find them.
+mod bench;
+mod build;
 mod check;
+mod dev;
 mod disable;
 mod enable;
 mod list;
+mod new;
 mod order;
+mod project;
+mod recording;
 mod reload;
 mod rollback;
 mod state;
+mod test;
 
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
-/// Look at plugins, of a host or before they get there, and say which are to run.
+/// Look at plugins, say which are to run, and make some.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -49,4 +56,9 @@ subcommands! {
     Disable: disable,
     Enable: enable,
     State: state,
+    New: new,
+    Build: build,
+    Test: test,
+    Bench: bench,
+    Dev: dev,
 }

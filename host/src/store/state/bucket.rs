@@ -89,6 +89,11 @@ impl Bucket {
         self.side
     }
 
+    /// Whether nothing of it is ever on disk.
+    pub(super) fn is_in_memory(&self) -> bool {
+        self.disk.is_none()
+    }
+
     /// To be held from the first write until [`Bucket::take`] was handed to the writer.
     pub fn turn(&self) -> &Turn {
         &self.turn

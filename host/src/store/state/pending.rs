@@ -35,6 +35,14 @@ impl Pending {
         self.bucket.lost() != self.lost
     }
 
+    /// Makes them true where state is kept in memory alone. Where there is a disk, only the writer
+    /// can: there they are lost.
+    pub fn commit_in_memory(self) {
+        if self.bucket.is_in_memory() && !self.is_stale() {
+            self.committed();
+        }
+    }
+
     pub(in crate::store) fn write(&self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         for (key, value) in &self.writes {
             let (plugin, side) = (self.bucket.plugin(), self.bucket.side());

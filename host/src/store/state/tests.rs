@@ -174,6 +174,28 @@ fn bounds_are_kept_and_a_refused_write_changes_nothing() {
 }
 
 #[test]
+fn without_a_writer_only_state_in_memory_can_be_committed() {
+    let written = |bucket: &Arc<Bucket>| {
+        bucket.begin_call();
+        bucket.put("k", Some(b"v"), QUOTA).unwrap();
+        bucket.keep_call();
+        bucket.take().unwrap()
+    };
+    let state = State::in_memory();
+    let bucket = state.bucket(&"p".parse().unwrap(), Side::Reaction);
+    written(&bucket).commit_in_memory();
+    assert_eq!(bucket.get_committed("k").unwrap().as_deref(), Some(&b"v"[..]));
+    let lost = written(&bucket);
+    drop(written(&bucket));
+    lost.commit_in_memory();
+    assert_eq!(bucket.get_committed("k").unwrap(), None, "what was built on lost writes is lost");
+
+    let fixture = Fixture::new();
+    written(&fixture.bucket()).commit_in_memory();
+    assert_eq!(fixture.bucket().get("k").unwrap(), None, "nobody wrote it to the disk");
+}
+
+#[test]
 fn keys_come_in_pages() {
     let bucket = State::in_memory().bucket(&"p".parse().unwrap(), Side::Reaction);
     bucket.begin_call();
