@@ -10,4 +10,4 @@ mod side;
 
 pub(crate) use side::{Bucket, config, log, open_bucket};
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use side::{clear_state, set_config, take_log};
+pub(crate) use side::{clear_state, set_config, take_log, undo};

@@ -39,4 +39,4 @@ mod build;
 mod run;
 
 pub use build::{EventBuilder, event};
-pub use run::{apply, configure, enrich, filter, logged, merge, react, restart};
+pub use run::{apply, configure, enrich, filter, logged, merge, react, restart, undone};
