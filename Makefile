@@ -1,7 +1,7 @@
 # The two commands of the README are `make run` and `make test`; each sets up what it needs.
 
 CARGO ?= cargo
-PLUGINS := noise-filter redact-secrets ci-triage merge-ready
+PLUGINS := noise-filter redact-secrets ci-triage merge-ready all-complete
 
 .PHONY: help setup guests build run test lint clean
 
