@@ -1,7 +1,7 @@
 # The two commands of the README are `make run` and `make test`; each sets up what it needs.
 
 CARGO ?= cargo
-PLUGINS := noise-filter redact-secrets ci-triage merge-ready notify-webhook
+PLUGINS := noise-filter redact-secrets ci-triage merge-ready all-complete notify-webhook
 
 .PHONY: help setup guests language-guests build run test lint bench bench-short clean
 

@@ -1,13 +1,15 @@
 //! Tells of a CI failure what kind it is and how often in a row it happened, and raises the
 //! priority of what keeps failing.
 //!
-//! `class` reads the kind off the texts of an event; `streak` counts. Neither knows of plugins;
-//! this file takes an event apart for them.
+//! `class` reads the kind off the texts of an event; `streak` counts, in the plugin's state. Neither
+//! knows of events; this file takes them apart for both.
 
 mod class;
 mod streak;
 
-use ennio_plugin::{Description, Enricher, Enrichment, Event, Patch, Plugin, Priority, event_type};
+use ennio_plugin::{
+    Description, Enricher, Enrichment, Event, Patch, Plugin, Priority, event_type, kv,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -33,6 +35,9 @@ const EVIDENCE: [&str; 6] = ["log", "error", "reason", "output", "stderr", "summ
 /// The members of `data` that say what was being done.
 const CIRCUMSTANCES: [&str; 4] = ["step", "job", "name", "workflow"];
 
+/// The longest name of a branch or a run, in bytes: what is longer is none.
+const NAME: usize = 1_024;
+
 struct CiTriage {
     escalate_at: u32,
     streaks: Streaks,
@@ -53,28 +58,31 @@ impl Plugin for CiTriage {
         if !(1..=1_000).contains(&config.escalate_at) {
             return Err(format!("escalate_at is {}, but from 1 to 1000", config.escalate_at));
         }
-        Ok(CiTriage { escalate_at: config.escalate_at, streaks: Streaks::new() })
+        let streaks = Streaks::open().map_err(|error| error.to_string())?;
+        Ok(CiTriage { escalate_at: config.escalate_at, streaks })
     }
 }
 
 impl Enricher for CiTriage {
     fn enrich(&mut self, event: &Event) -> Enrichment {
-        match event.event_type.as_str() {
-            event_type::CI_FAILING => Ok(self.failing(event)),
+        let patch = match event.event_type.as_str() {
+            event_type::CI_FAILING => self.failing(event),
             event_type::CI_PASSING => {
-                self.streaks.passed(&event.project_id, &branch(event, &event.data_value()));
-                Ok(None)
+                let branch = branch(event, &event.data_value());
+                self.streaks.passed(&event.project_id, &branch).map(|()| None)
             }
             _ => Ok(None),
-        }
+        };
+        patch.map_err(|error| error.to_string())
     }
 }
 
 impl CiTriage {
-    fn failing(&mut self, event: &Event) -> Option<Patch> {
+    fn failing(&self, event: &Event) -> Result<Option<Patch>, kv::Error> {
         let data = event.data_value();
         let run = data.get("run").filter(|run| !run.is_null()).map(Value::to_string);
-        let failures = self.streaks.failed(&event.project_id, &branch(event, &data), run);
+        let run = run.filter(|run| run.len() <= NAME);
+        let failures = self.streaks.failed(&event.project_id, &branch(event, &data), run)?;
 
         let mut patch = Patch::new();
         // A merge patch with members would put an object in the place of a text or an array.
@@ -86,14 +94,14 @@ impl CiTriage {
         if failures >= self.escalate_at && event.priority < Priority::Urgent {
             patch = patch.priority(Priority::Urgent);
         }
-        patch.non_empty()
+        Ok(patch.non_empty())
     }
 }
 
 /// The branch of an event: prefixed, so that no session is taken for a branch of the same name.
 fn branch(event: &Event, data: &Value) -> String {
     match data.get("branch") {
-        Some(Value::String(branch)) => format!("branch {branch}"),
+        Some(Value::String(branch)) if branch.len() <= NAME => format!("branch {branch}"),
         _ => format!("session {}", event.session_id),
     }
 }
@@ -196,6 +204,53 @@ mod tests {
         };
         let events = [bare("web", "a"), bare("web", "b"), bare("api", "a"), bare("web", "a")];
         assert_eq!(failures(&enriched(json!({}), &events)), [Some(1), Some(1), Some(1), Some(2)]);
+    }
+
+    #[test]
+    fn a_streak_goes_on_after_a_restart() {
+        for run in 1..=3 {
+            let mut plugin: CiTriage = match run {
+                1 => testing::configure(json!({})).unwrap(),
+                _ => testing::restart(json!({})).unwrap(),
+            };
+            let event = failing(run).build();
+            let patch = plugin.enrich(&event).unwrap().unwrap();
+            assert_eq!(failures(&[testing::apply(&event, &patch)]), [Some(run.into())]);
+            assert_eq!(patch.priority, (run == 3).then_some(Priority::Urgent));
+        }
+    }
+
+    #[test]
+    fn a_batch_that_was_taken_back_counts_once() {
+        let bare = || event(CI_FAILING).data(json!({"branch": "main"})).build();
+        let mut plugin: CiTriage = testing::configure(json!({})).unwrap();
+        testing::undone(|| testing::enrich(&mut plugin, &[bare(), bare()]));
+        let mut plugin: CiTriage = testing::restart(json!({})).unwrap();
+        let again = bare();
+        let patch = plugin.enrich(&again).unwrap().unwrap();
+        assert_eq!(failures(&[testing::apply(&again, &patch)]), [Some(1)]);
+    }
+
+    #[test]
+    fn a_branch_that_passes_is_forgotten() {
+        let mut plugin: CiTriage = testing::configure(json!({})).unwrap();
+        testing::enrich(&mut plugin, &[failing(1).build()]);
+        assert_eq!(kv::keys().unwrap().len(), 1);
+        testing::enrich(&mut plugin, &[passing().build()]);
+        assert_eq!(kv::keys().unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn names_of_any_length_are_counted() {
+        let long = "b".repeat(100_000);
+        let events: Vec<_> = (0..3)
+            .map(|_| event(CI_FAILING).data(json!({"branch": long, "run": long})).build())
+            .collect();
+        assert_eq!(
+            failures(&enriched(json!({}), &events)),
+            [Some(1), Some(2), Some(3)],
+            "for their session, and each for itself"
+        );
     }
 
     #[test]

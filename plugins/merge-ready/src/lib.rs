@@ -1,22 +1,24 @@
 //! Emits `merge_ready` once a pull request is approved and its CI passes.
 //!
 //! `readiness` is the state of one pull request, a plain state machine; this file finds the pull
-//! request of an event and puts what came of it into words.
+//! request of an event, keeps its state in that of the plugin, and puts what came of it into words.
 
 mod readiness;
 
 use ennio_plugin::{
-    Delivery, Description, Emission, Event, Outcome, Plugin, Priority, Reaction, RecentMap,
-    event_type,
+    Delivery, Description, Emission, Event, Outcome, Plugin, Priority, Reaction, event_type, kv,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::readiness::{Change, Pair, Readiness};
 
-/// The most pull requests that are remembered, a few MiB. When there are more, the one that nothing
-/// happened to for longest is forgotten.
-const PULL_REQUESTS: usize = 10_000;
+/// What the pull requests may take of the plugin's state: room for 40,000. When there are more, those
+/// that nothing happened to for longest are forgotten.
+const BYTES: usize = 8 << 20;
+
+/// The longest name of a pull request, in bytes: what is longer is none.
+const NAME: usize = 1_024;
 
 /// The sidecar's `[config]`; `merge-ready.toml` tells what each key means.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -25,18 +27,9 @@ struct Config {
     approval_survives_update: bool,
 }
 
-/// Which pull request of a project, as far as an event says.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Which {
-    /// `data.pr`, a number or a text, as JSON.
-    Number(String),
-    /// An event without one: its session works on one pull request at a time.
-    Session(String),
-}
-
 struct MergeReady {
     approval_survives_update: bool,
-    pull_requests: RecentMap<(String, Which), Readiness>,
+    pull_requests: kv::RecentMap<Readiness>,
 }
 
 impl Plugin for MergeReady {
@@ -62,7 +55,7 @@ impl Plugin for MergeReady {
     fn configure(config: Config) -> Result<Self, String> {
         Ok(MergeReady {
             approval_survives_update: config.approval_survives_update,
-            pull_requests: RecentMap::new(PULL_REQUESTS),
+            pull_requests: kv::RecentMap::open("pr", BYTES).map_err(|error| error.to_string())?,
         })
     }
 }
@@ -71,8 +64,6 @@ impl Reaction for MergeReady {
     fn react(&mut self, delivery: &Delivery) -> Outcome {
         let event = &delivery.event;
         let data = event.data_value();
-        let key = (event.project_id.clone(), which(event, &data));
-
         let change = match event.event_type.as_str() {
             event_type::REVIEW_APPROVED => Change::Approved,
             event_type::REVIEW_CHANGES_REQUESTED => Change::ApprovalLost,
@@ -81,31 +72,38 @@ impl Reaction for MergeReady {
             event_type::PR_UPDATED if self.approval_survives_update => Change::PassLost,
             event_type::PR_UPDATED => Change::BothLost,
             event_type::PR_MERGED | event_type::PR_CLOSED | event_type::MERGE_COMPLETED => {
-                self.pull_requests.remove(&key);
-                return Ok(vec![]);
+                Change::Ended
             }
             _ => return Ok(vec![]),
         };
-
-        let readiness = self.pull_requests.get_or_insert_with(key, Readiness::default);
-        let ready = readiness.change(change, &event.id);
-        Ok(ready.map(|pair| merge_ready(event, &data, pair).into()).into_iter().collect())
+        let ready = self.pull_requests.update(&key(event, &data), |readiness| {
+            let pair = readiness.get_or_insert_default().change(change, &event.id);
+            // What nothing is known of is not worth remembering.
+            readiness.take_if(|readiness| readiness.is_unknown());
+            pair
+        })?;
+        Ok(ready.map(|pair| merge_ready(event, &data, &pair).into()).into_iter().collect())
     }
 }
 
 /// `data.pr`, when it is something that can name a pull request.
 fn number(data: &Value) -> Option<&Value> {
-    data.get("pr").filter(|pr| pr.is_number() || pr.is_string())
+    data.get("pr").filter(|pr| match pr {
+        Value::String(name) => name.len() <= NAME,
+        pr => pr.is_number(),
+    })
 }
 
-fn which(event: &Event, data: &Value) -> Which {
+/// What tells the pull request of an event from all others: its project and number, or its session,
+/// which works on one pull request at a time.
+fn key(event: &Event, data: &Value) -> String {
     match number(data) {
-        Some(pr) => Which::Number(pr.to_string()),
-        None => Which::Session(event.session_id.clone()),
+        Some(pr) => format!("{} pr {pr}", event.project_id),
+        None => format!("{} session {}", event.project_id, event.session_id),
     }
 }
 
-fn merge_ready(event: &Event, data: &Value, pair: Pair<'_>) -> Emission {
+fn merge_ready(event: &Event, data: &Value, pair: &Pair) -> Emission {
     let what = match number(data) {
         Some(Value::String(name)) => format!("pull request {name}"),
         Some(number) => format!("pull request {number}"),
@@ -211,6 +209,68 @@ mod tests {
         for end in [PR_MERGED, PR_CLOSED, MERGE_COMPLETED] {
             assert_eq!(of_types(&[REVIEW_APPROVED, end, CI_PASSING]), [0, 0, 0], "{end}");
         }
+    }
+
+    #[test]
+    fn what_ended_or_lost_both_halves_takes_no_room() {
+        for end in [PR_MERGED, PR_CLOSED, MERGE_COMPLETED, PR_UPDATED] {
+            assert_eq!(of_types(&[REVIEW_APPROVED]), [0]);
+            assert_eq!(kv::keys().unwrap().len(), 1);
+            assert_eq!(of_types(&[REVIEW_APPROVED, end]), [0, 0]);
+            assert_eq!(kv::keys().unwrap(), [""; 0], "{end}");
+        }
+    }
+
+    /// How many events each delivery emitted, with `between` before each.
+    fn one_by_one(
+        types: &[&str],
+        mut between: impl FnMut(MergeReady, &Event) -> MergeReady,
+    ) -> Vec<usize> {
+        let mut plugin: MergeReady = testing::configure(()).unwrap();
+        let mut counts = vec![];
+        for event_type in types {
+            let event = of_pr(event_type, 7);
+            plugin = between(plugin, &event);
+            counts.push(testing::react(&mut plugin, &[event]).remove(0).unwrap().len());
+        }
+        counts
+    }
+
+    const STORY: [&str; 8] = [
+        REVIEW_APPROVED,
+        CI_PASSING,
+        CI_PASSING,
+        PR_UPDATED,
+        CI_PASSING,
+        REVIEW_APPROVED,
+        CI_FAILING,
+        CI_PASSING,
+    ];
+
+    #[test]
+    fn a_restart_forgets_nothing() {
+        let counts = one_by_one(&STORY, |_, _| testing::restart(()).unwrap());
+        assert_eq!(counts, [0, 1, 0, 0, 0, 1, 0, 1]);
+    }
+
+    #[test]
+    fn a_delivery_that_was_taken_back_counts_once() {
+        let counts = one_by_one(&STORY, |mut plugin, event| {
+            testing::undone(|| testing::react(&mut plugin, std::slice::from_ref(event)));
+            testing::restart(()).unwrap()
+        });
+        assert_eq!(counts, [0, 1, 0, 0, 0, 1, 0, 1]);
+    }
+
+    #[test]
+    fn a_name_too_long_for_one_is_that_of_its_session() {
+        let long = json!({"pr": "p".repeat(100_000)});
+        let events = [
+            event(REVIEW_APPROVED).data(long).build(),
+            event(CI_PASSING).build(),
+            event(CI_PASSING).session("other").build(),
+        ];
+        assert_eq!(emitted(json!({}), &events), [0, 1, 0]);
     }
 
     #[test]

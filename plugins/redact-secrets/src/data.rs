@@ -12,20 +12,20 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use crate::key::{KeyNames, Says};
-use crate::kind::{Kind, is_mask};
-use crate::text;
+use crate::key::Says;
+use crate::kind::{Kind, MASK, is_mask};
+use crate::text::{self, Context};
 
 /// The patch that masks every secret of the value; `None` when there is none.
-pub(crate) fn masking_patch(value: &Value, keys: &KeyNames) -> Option<Value> {
-    patch(value, Says::Nothing, keys)
+pub(crate) fn masking_patch(value: &Value, context: Context<'_>) -> Option<Value> {
+    patch(value, Says::Nothing, context)
 }
 
-fn patch(value: &Value, says: Says, keys: &KeyNames) -> Option<Value> {
+fn patch(value: &Value, says: Says, context: Context<'_>) -> Option<Value> {
     match value {
-        Value::Object(members) => object_patch(members, says, keys).map(Value::Object),
+        Value::Object(members) => object_patch(members, says, context).map(Value::Object),
         other => {
-            let masked = masked(other, says, keys);
+            let masked = masked(other, says, context);
             (masked != *other).then_some(masked)
         }
     }
@@ -34,14 +34,14 @@ fn patch(value: &Value, says: Says, keys: &KeyNames) -> Option<Value> {
 fn object_patch(
     members: &Map<String, Value>,
     says: Says,
-    keys: &KeyNames,
+    context: Context<'_>,
 ) -> Option<Map<String, Value>> {
     let mut changes = Map::new();
     for (name, value) in members {
-        let below = below(name, says, keys);
-        match text::masked(name) {
+        let below = below(name, members, says, context);
+        match text::masked(name, context) {
             Cow::Borrowed(_) => {
-                if let Some(change) = patch(value, below, keys) {
+                if let Some(change) = patch(value, below, context) {
                     changes.insert(name.clone(), change);
                 }
             }
@@ -50,7 +50,7 @@ fn object_patch(
                     members.contains_key(taken) || changes.contains_key(taken)
                 });
                 changes.insert(name.clone(), Value::Null);
-                changes.insert(mask, masked(value, below, keys));
+                changes.insert(mask, masked(value, below, context));
             }
         }
     }
@@ -59,23 +59,30 @@ fn object_patch(
 
 /// The value with every secret masked. `says` is what the name above it said, and holds for
 /// everything below that name.
-fn masked(value: &Value, says: Says, keys: &KeyNames) -> Value {
+fn masked(value: &Value, says: Says, context: Context<'_>) -> Value {
     match value {
-        Value::String(text) => Value::String(masked_text(text, says)),
+        Value::String(text) => Value::String(masked_text(text, says, context)),
         Value::Number(_) if says == Says::Secret => Kind::NamedSecret.mask().into(),
         Value::Array(elements) => {
-            elements.iter().map(|element| masked(element, says, keys)).collect()
+            let before = std::iter::once(None).chain(elements.iter().map(Some));
+            let pairs = before.zip(elements);
+            pairs
+                .map(|(before, element)| masked(element, after(before, says, context), context))
+                .collect()
         }
         Value::Object(members) => {
             let mut out = Map::new();
             for (name, value) in members {
-                let name_masked = match text::masked(name) {
+                let name_masked = match text::masked(name, context) {
                     Cow::Borrowed(name) => name.to_owned(),
                     Cow::Owned(mask) => free_name(mask, |taken| {
                         members.contains_key(taken) || out.contains_key(taken)
                     }),
                 };
-                out.insert(name_masked, masked(value, below(name, says, keys), keys));
+                out.insert(
+                    name_masked,
+                    masked(value, below(name, members, says, context), context),
+                );
             }
             Value::Object(out)
         }
@@ -83,23 +90,35 @@ fn masked(value: &Value, says: Says, keys: &KeyNames) -> Value {
     }
 }
 
-fn masked_text(text: &str, says: Says) -> String {
+fn masked_text(text: &str, says: Says, context: Context<'_>) -> String {
     match says {
-        Says::Nothing => text::masked(text).into_owned(),
+        Says::Nothing => text::masked(text, context).into_owned(),
         Says::SecretText | Says::Secret if text.is_empty() || is_mask(text) => text.to_owned(),
         Says::SecretText | Says::Secret => Kind::NamedSecret.mask().to_owned(),
     }
 }
 
-/// What holds below a member: the stronger of what holds above it and what its own name says. A
-/// masked name says nothing, although the mask has telling words.
-fn below(name: &str, above: Says, keys: &KeyNames) -> Says {
-    let own = if name.contains("[redacted:") { Says::Nothing } else { keys.says(name) };
-    match (above, own) {
-        (Says::Secret, _) | (_, Says::Secret) => Says::Secret,
-        (Says::SecretText, _) | (_, Says::SecretText) => Says::SecretText,
-        (Says::Nothing, Says::Nothing) => Says::Nothing,
+/// What holds below a member: the strongest of what holds above it, what its own name says, and,
+/// when it is the `value` of something, what the name of that says.
+fn below(name: &str, members: &Map<String, Value>, above: Says, context: Context<'_>) -> Says {
+    let beside = ["name", "key", "header"].iter().filter(|_| name.eq_ignore_ascii_case("value"));
+    let beside = beside.filter_map(|name| members.get(*name)?.as_str());
+    beside.chain([name]).map(|name| said(name, context)).fold(above, Says::max)
+}
+
+/// What holds of an element of an array: after a flag like `--password`, what the flag says.
+fn after(before: Option<&Value>, above: Says, context: Context<'_>) -> Says {
+    match before.and_then(Value::as_str) {
+        Some(flag) if flag.starts_with("--") && !flag.contains('=') => {
+            above.max(said(flag, context))
+        }
+        _ => above,
     }
+}
+
+/// A masked name says nothing, although the mask has telling words.
+fn said(name: &str, context: Context<'_>) -> Says {
+    if name.contains(MASK) { Says::Nothing } else { context.keys.says(name) }
 }
 
 /// The mask, numbered when the object already has a member of that name.

@@ -1,27 +1,35 @@
-//! Tells from a member's name that its value is a secret.
+//! Tells from a name that its value is a secret.
 
 /// Words that tell. `token` is weak: agents count theirs, so numbers under it stay.
-const TELLING: &[&str] = &[
-    "password",
-    "passwd",
-    "passphrase",
-    "pwd",
-    "secret",
-    "credential",
-    "authorization",
-    "cookie",
-    "token",
-];
+const TELLING: &[&str] =
+    &["passphrase", "passcode", "pwd", "secret", "credential", "authorization", "cookie", "token"];
 
 /// Pairs of neighbouring words that tell although neither does alone.
-const TELLING_PAIRS: &[(&str, &str)] =
-    &[("api", "key"), ("access", "key"), ("private", "key"), ("signing", "key")];
+const TELLING_PAIRS: &[(&str, &str)] = &[
+    ("api", "key"),
+    ("access", "key"),
+    ("account", "key"),
+    ("auth", "key"),
+    ("encryption", "key"),
+    ("master", "key"),
+    ("private", "key"),
+    ("signing", "key"),
+];
 
 /// The same pairs in names that are written as one word.
-const TELLING_COMPOUNDS: &[&str] = &["apikey", "accesskey", "privatekey", "signingkey"];
+const TELLING_COMPOUNDS: &[&str] = &[
+    "apikey",
+    "accesskey",
+    "accountkey",
+    "authkey",
+    "encryptionkey",
+    "masterkey",
+    "privatekey",
+    "signingkey",
+];
 
-/// What a member's name says of its value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a name says of its value, the weakest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Says {
     /// Nothing: the value is searched like any other.
     Nothing,
@@ -71,7 +79,9 @@ impl KeyNames {
 }
 
 fn tells(word: &str) -> bool {
-    TELLING.contains(&word) || TELLING_COMPOUNDS.contains(&word)
+    // `PGPASSWORD`, `dbpassword`.
+    let is_password = word.ends_with("password") || word.ends_with("passwd");
+    is_password || TELLING.contains(&word) || TELLING_COMPOUNDS.contains(&word)
 }
 
 fn named(key: &str, names: &[String]) -> Result<Vec<Vec<String>>, String> {
@@ -137,6 +147,7 @@ mod tests {
             "aws.access.key.id",
             "set-cookie",
             "userPin",
+            "PGPASSWORD",
         ] {
             assert_eq!(says(name), Says::Secret, "{name}");
         }

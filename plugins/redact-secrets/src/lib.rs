@@ -1,17 +1,22 @@
 //! Masks keys, tokens and passwords in an event's message and anywhere in its data.
 //!
-//! - `kind`: what secrets look like in text, and the mask of each kind.
-//! - `text`: finds them in a text.
-//! - `key`: tells from a member's name that its value is a secret.
+//! - `kind`: the kinds of secrets, and the mask of each.
+//! - `key`: tells from a name that its value is a secret.
+//! - `text`: finds secrets in a text, in passes: `token` by what they look like, `aws` by what else is
+//!   in the event, `named` by a name before them; `scan` walks the text for each.
 //! - `data`: masks a JSON value and says what changed as an RFC 7396 merge patch.
 //!
 //! Where in doubt, mask: a masked word can be looked up at its source, a published key must be
 //! revoked. The mask itself is never taken for a secret, so masking again changes nothing.
 
+mod aws;
 mod data;
 mod key;
 mod kind;
+mod named;
+mod scan;
 mod text;
+mod token;
 
 use std::borrow::Cow;
 
@@ -19,6 +24,7 @@ use ennio_plugin::{Description, Enricher, Enrichment, Event, Patch, Plugin};
 use serde::Deserialize;
 
 use crate::key::KeyNames;
+use crate::text::Context;
 
 /// The contract's bound of a message, in bytes.
 const MESSAGE_LIMIT: usize = 8_192;
@@ -64,14 +70,17 @@ impl Plugin for RedactSecrets {
 
 impl Enricher for RedactSecrets {
     fn enrich(&mut self, event: &Event) -> Enrichment {
+        let has_aws_key =
+            aws::has_access_key(&event.message) || aws::has_access_key(&event.data_json);
+        let context = Context { keys: &self.keys, has_aws_key };
         let mut patch = Patch::new();
-        if let Cow::Owned(mut masked) = text::masked(&event.message) {
+        if let Cow::Owned(mut masked) = text::masked(&event.message, context) {
             // A mask can be longer than what it hides.
             masked.truncate(masked.floor_char_boundary(MESSAGE_LIMIT));
             patch = patch.message(masked);
         }
         let value = event.data().map_err(|error| format!("data is not JSON: {error}"))?;
-        if let Some(change) = data::masking_patch(&value, &self.keys) {
+        if let Some(change) = data::masking_patch(&value, context) {
             patch = patch.data(change);
         }
         Ok(patch.non_empty())

@@ -23,6 +23,7 @@ wit_bindgen::generate!({
             import wasi:logging/logging@0.1.0-draft;
             import wasi:keyvalue/store@0.2.0-draft;
             import wasi:keyvalue/atomics@0.2.0-draft;
+            import wasi:keyvalue/batch@0.2.0-draft;
             import ennio:plugin/types@0.1.0;
         }
     ",

@@ -16,4 +16,4 @@ mod component_http;
 pub(crate) use component_http::http;
 pub(crate) use side::{Bucket, config, log, open_bucket};
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use side::{clear_state, http, set_config, set_http, take_log};
+pub(crate) use side::{clear_state, http, set_config, set_http, take_log, undo};

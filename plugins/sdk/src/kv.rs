@@ -19,13 +19,22 @@
 //! 262 144, one call writes at most 1 MiB, and a bucket holds 16 MiB unless the sidecar's
 //! `state_mib` says otherwise. In `configure` state can only be read.
 //!
+//! State that is kept in fields as well, to spare the reading, is read at the first event and not in
+//! `configure`: a new version is configured while the old one is still at work. The host throws an
+//! instance away whenever something that it wrote was taken back.
+//!
 //! In native tests the bucket is a map: [`testing::configure`](crate::testing::configure) empties
-//! it, [`testing::restart`](crate::testing::restart) keeps it.
+//! it, [`testing::restart`](crate::testing::restart) keeps it, and
+//! [`testing::undone`](crate::testing::undone) takes back what a call wrote.
+
+mod recent;
 
 use std::fmt;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+pub use recent::{RecentMap, RecentPart};
 
 use crate::{Failure, host};
 
@@ -125,6 +134,37 @@ impl Bucket {
     /// Those of [`Bucket::set`].
     pub fn delete(&self, key: &str) -> Result<(), Error> {
         self.0.delete(key)
+    }
+
+    /// The values of several keys, in their order: one call of the host instead of many.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Bucket::get`], and when the values have more than 4 MiB together.
+    pub fn get_many(
+        &self,
+        keys: impl IntoIterator<Item = String>,
+    ) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        let keys: Vec<String> = keys.into_iter().collect();
+        if keys.is_empty() { Ok(Vec::new()) } else { self.0.get_many(keys) }
+    }
+
+    /// Sets the values of several keys: one call of the host instead of many.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Bucket::set`], after the first of which nothing more is set.
+    pub fn set_many(&self, pairs: Vec<(String, Vec<u8>)>) -> Result<(), Error> {
+        if pairs.is_empty() { Ok(()) } else { self.0.set_many(pairs) }
+    }
+
+    /// Deletes several keys, where they are there: one call of the host instead of many.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Bucket::delete`], after the first of which nothing more is deleted.
+    pub fn delete_many(&self, keys: Vec<String>) -> Result<(), Error> {
+        if keys.is_empty() { Ok(()) } else { self.0.delete_many(keys) }
     }
 
     /// Adds to the decimal number that a key's value is, 0 where there is none; the sum.
@@ -232,5 +272,14 @@ mod tests {
         assert!(get("").is_err() && set(&"k".repeat(513), "").is_err());
         assert!(set("big", vec![0; 262_145]).is_err());
         assert!(Bucket::open("nobody").is_err());
+
+        let own = Bucket::own().unwrap();
+        let keys = || ["x", "n", "y"].map(String::from);
+        own.set_many(vec![("x".into(), vec![1]), ("y".into(), vec![2])]).unwrap();
+        let expected = [Some(vec![1]), Some(b"5".to_vec()), Some(vec![2])];
+        assert_eq!(own.get_many(keys()).unwrap(), expected);
+        own.delete_many(vec!["x".into(), "z".into(), "n".into()]).unwrap();
+        assert_eq!(own.get_many(keys()).unwrap(), [None, None, Some(vec![2])]);
+        assert!(own.set_many(vec![("a".into(), vec![]), (String::new(), vec![])]).is_err());
     }
 }

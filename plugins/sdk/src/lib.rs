@@ -49,7 +49,7 @@
 //! - [`config`]: the plugin's typed configuration, and what is wrong with it.
 //! - [`Event`], [`Priority`], [`event_type`], [`subject`], [`timestamp`]: what an event is.
 //! - [`Filter`], [`Enricher`], [`Reaction`]: the roles.
-//! - [`kv`]: state that the host keeps; [`RecentMap`]: a cache that stays bounded.
+//! - [`kv`]: state that the host keeps; [`kv::RecentMap`]: some that stays bounded.
 //! - [`log`]: lines for the plugin's log.
 //! - [`http`]: requests to the hosts that the sidecar grants.
 //! - [`export!`]: the component; [`testing`]: the host in a test.
@@ -62,7 +62,6 @@ mod host;
 mod plugin;
 mod priority;
 mod reaction;
-mod recent;
 
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
@@ -86,5 +85,4 @@ pub use filter::{Filter, Verdict};
 pub use plugin::{Description, Plugin};
 pub use priority::Priority;
 pub use reaction::{Action, Cause, Command, Delivery, Emission, Failure, Outcome, Reaction};
-pub use recent::RecentMap;
 pub use subject::SubjectPattern;

@@ -39,4 +39,6 @@ mod build;
 mod run;
 
 pub use build::{EventBuilder, event};
-pub use run::{apply, configure, enrich, filter, http, logged, merge, react, restart};
+pub use run::{
+    apply, configure, enrich, filter, http, logged, merge, react, restart, undone,
+};

@@ -1,7 +1,7 @@
 //! The host behind the contract's imports.
 
 use crate::bindings::wasi::config::store::{self, Error};
-use crate::bindings::wasi::keyvalue::{atomics, store as keyvalue};
+use crate::bindings::wasi::keyvalue::{atomics, batch, store as keyvalue};
 use crate::bindings::wasi::logging::logging;
 use crate::kv;
 use crate::log::Level;
@@ -42,6 +42,19 @@ impl Bucket {
 
     pub(crate) fn delete(&self, key: &str) -> Result<(), kv::Error> {
         self.0.delete(key).map_err(told)
+    }
+
+    pub(crate) fn get_many(&self, keys: Vec<String>) -> Result<Vec<Option<Vec<u8>>>, kv::Error> {
+        let found = batch::get_many(&self.0, &keys).map_err(told)?;
+        Ok(found.into_iter().map(|pair| pair.map(|(_, value)| value)).collect())
+    }
+
+    pub(crate) fn set_many(&self, pairs: Vec<(String, Vec<u8>)>) -> Result<(), kv::Error> {
+        batch::set_many(&self.0, &pairs).map_err(told)
+    }
+
+    pub(crate) fn delete_many(&self, keys: Vec<String>) -> Result<(), kv::Error> {
+        batch::delete_many(&self.0, &keys).map_err(told)
     }
 
     pub(crate) fn increment(&self, key: &str, by: u64) -> Result<u64, kv::Error> {

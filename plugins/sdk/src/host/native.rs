@@ -57,6 +57,14 @@ pub(crate) fn clear_state() {
     STATE.take();
 }
 
+/// Runs something, and takes back what it wrote in this thread.
+pub(crate) fn undo<T>(call: impl FnOnce() -> T) -> T {
+    let before = STATE.with_borrow(Clone::clone);
+    let result = call();
+    STATE.set(before);
+    result
+}
+
 impl Bucket {
     pub(crate) fn get(&self, key: &str) -> Result<Option<Vec<u8>>, kv::Error> {
         check_key(key)?;
@@ -77,6 +85,18 @@ impl Bucket {
         check_key(key)?;
         STATE.with_borrow_mut(|state| state.remove(&(self.0, key.to_owned())));
         Ok(())
+    }
+
+    pub(crate) fn get_many(&self, keys: Vec<String>) -> Result<Vec<Option<Vec<u8>>>, kv::Error> {
+        keys.iter().map(|key| self.get(key)).collect()
+    }
+
+    pub(crate) fn set_many(&self, pairs: Vec<(String, Vec<u8>)>) -> Result<(), kv::Error> {
+        pairs.iter().try_for_each(|(key, value)| self.set(key, value))
+    }
+
+    pub(crate) fn delete_many(&self, keys: Vec<String>) -> Result<(), kv::Error> {
+        keys.iter().try_for_each(|key| self.delete(key))
     }
 
     pub(crate) fn increment(&self, key: &str, by: u64) -> Result<u64, kv::Error> {

@@ -46,6 +46,13 @@ pub fn restart<P: Plugin>(config: impl Serialize) -> Result<P, String> {
     plugin::configured()
 }
 
+/// Runs a call, and takes back what it wrote into the state: what the host does when the call
+/// traps, misses its deadline, or its events cannot be committed. The instance is then thrown away,
+/// so the test goes on with [`restart`].
+pub fn undone<T>(call: impl FnOnce() -> T) -> T {
+    host::undo(call)
+}
+
 /// Runs events through a filter in batches of 64, as a busy host would.
 pub fn filter<P: Filter>(plugin: &mut P, events: &[Event]) -> Vec<Verdict> {
     in_batches(events, |batch| plugin.filter_batch(batch))
