@@ -47,6 +47,9 @@ pub struct Scale {
     pub seconds: u64,
 }
 
+/// Measures some rows and adds them to the table.
+type Rows = fn(&tokio::runtime::Runtime, Scale, &mut Table);
+
 const SHORT: Scale =
     Scale { million: 1_000_000, in_the_end: 1_000_000, stream: 300_000, seconds: 4 };
 const FULL: Scale =
@@ -62,7 +65,7 @@ fn main() {
     let wanted: Vec<&String> = arguments.iter().filter(|a| !a.starts_with("--")).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let mut table = Table::new();
-    let groups: [(&str, fn(&tokio::runtime::Runtime, Scale, &mut Table)); 6] = [
+    let groups: [(&str, Rows); 6] = [
         ("commit", commit::rows),
         ("filter", plugins::rows),
         ("pipeline", pipeline::rows),

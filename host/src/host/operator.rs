@@ -50,6 +50,7 @@ impl Operator {
         Ok(json!({
             "version": env!("CARGO_PKG_VERSION"),
             "head": self.bus.head(),
+            "indexed": self.store.indexed(),
             "database": self.store.path(),
             "plugins_folder": self.plugins_folder(),
             "nats": self.nats.as_ref().map(|status| {

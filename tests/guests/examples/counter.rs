@@ -1,5 +1,6 @@
 //! Counts in its state what it filters, enriches and reacts to; traps on `poison` after counting it;
 //! emits an event for every tenth that it reacts to.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a guest of a test")]
 
 use ennio_plugin::{
     Delivery, Description, Emission, Enricher, Enrichment, Event, Failure, Filter, Outcome, Plugin,
