@@ -1,5 +1,7 @@
 //! Filters and enrichers at work, and what a bad one can do: nothing but to its own events.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::harness::{Plugins, Setup, event, eventually, numbered};
@@ -218,19 +220,39 @@ async fn compiled_plugins_are_kept_and_a_damaged_one_is_compiled_again() {
     assert_eq!(entries().len(), 2, "and kept again");
 }
 
-/// The recorded day, through the four first-party plugins, as `make run` does it.
+const FIRST_PARTY: [&str; 5] =
+    ["noise-filter", "redact-secrets", "ci-triage", "merge-ready", "all-complete"];
+
+fn first_party() -> Plugins {
+    let plugins = Plugins::new();
+    for name in FIRST_PARTY {
+        plugins.write(&format!("{name}.toml"), sidecar(name));
+        plugins.install(name, name);
+    }
+    plugins
+}
+
+fn sidecar(name: &str) -> String {
+    let file = format!("{}/../plugins/{name}/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(file).unwrap()
+}
+
+fn recorded_day() -> String {
+    let day = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/day/day.ndjson");
+    std::fs::read_to_string(day).unwrap()
+}
+
+fn sent_by<'l>(plugin: &str, log: &'l [Value]) -> Vec<&'l Value> {
+    log.iter().filter(|entry| entry["caused_by"]["plugin"] == plugin).collect()
+}
+
+/// The recorded day, through the first-party plugins, as `make run` does it.
 #[tokio::test]
 async fn the_recorded_day_is_filtered_redacted_triaged_and_reacted_to() {
-    let plugins = Plugins::new();
-    for name in ["noise-filter", "redact-secrets", "ci-triage", "merge-ready"] {
-        plugins.install(name, name);
-        let sidecar = format!("{}/../plugins/{name}/{name}.toml", env!("CARGO_MANIFEST_DIR"));
-        plugins.write(&format!("{name}.toml"), std::fs::read(sidecar).unwrap());
-    }
+    let plugins = first_party();
     let setup = Setup::new().plugins(plugins.path());
     let host = setup.start();
-    let day = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/day/day.ndjson");
-    let day = std::fs::read_to_string(day).unwrap();
+    let day = recorded_day();
     let events: Vec<Value> = day.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let results = host.publish_lines(&events).await;
     let with = |status: &str| results.iter().filter(|receipt| receipt["status"] == status).count();
@@ -239,17 +261,117 @@ async fn the_recorded_day_is_filtered_redacted_triaged_and_reacted_to() {
     host.settled().await;
 
     let log = host.log().await;
-    let sent_by = |plugin: &str| {
-        log.iter().filter(|entry| entry["caused_by"]["plugin"] == plugin).collect::<Vec<_>>()
-    };
-    let ready = sent_by("merge-ready");
+    let ready = sent_by("merge-ready", &log);
     assert_eq!(ready.len(), 69);
     assert!(ready.iter().all(|entry| entry["event_type"] == "merge_ready" && entry["hops"] == 1));
     let triaged = log.iter().filter(|entry| entry["data"]["triage"]["class"].is_string());
     assert_eq!(triaged.count(), 95);
+    let complete: Vec<_> = sent_by("all-complete", &log)
+        .into_iter()
+        .inspect(|entry| assert_eq!(entry["event_type"], "all_complete"))
+        .map(|entry| entry["caused_by"]["event_id"].clone())
+        .collect();
+    assert_eq!(complete, last_ends(&log));
     let text = serde_json::to_string(&log).unwrap();
     for secret in ["AKIAIOSFODNN7EXAMPLE", "ghp_", "xoxb-", "-----BEGIN"] {
         assert!(day.contains(secret) && !text.contains(secret), "{secret}");
     }
     assert!(text.contains("[redacted:"));
+}
+
+/// The events after which no session of their project was left, counted in another way than the
+/// plugin's.
+fn last_ends(log: &[Value]) -> Vec<Value> {
+    let mut live = BTreeSet::new();
+    let mut ends = Vec::new();
+    for entry in log.iter().filter(|entry| entry["dropped_by"].is_null()) {
+        let session =
+            (entry["project_id"].as_str().unwrap(), entry["session_id"].as_str().unwrap());
+        match entry["event_type"].as_str().unwrap() {
+            "session_spawned" | "session_restored" | "session_working" => {
+                live.insert(session);
+            }
+            "session_exited" | "session_killed" | "session_cleaned" => {
+                let ended = live.remove(&session);
+                if ended && !live.iter().any(|(project, _)| *project == session.0) {
+                    ends.push(entry["id"].clone());
+                }
+            }
+            _ => {}
+        }
+    }
+    ends
+}
+
+/// What became of a day: what was sent, in order, and what was emitted, by what caused it.
+fn story(log: &[Value]) -> (Vec<Value>, BTreeSet<String>) {
+    let told = |entry: &Value| {
+        let members =
+            ["id", "event_type", "priority", "message", "data", "dropped_by", "drop_reason"];
+        json!(members.map(|member| entry[member].clone()))
+    };
+    let (sent, emitted): (Vec<_>, Vec<_>) =
+        log.iter().partition(|entry| entry["caused_by"].is_null());
+    (
+        sent.into_iter().map(told).collect(),
+        emitted.into_iter().map(|e| told(e).to_string()).collect(),
+    )
+}
+
+#[tokio::test]
+async fn a_day_with_every_plugin_reloaded_and_the_host_killed_is_told_like_one_without() {
+    let day = recorded_day();
+    let lines: Vec<&str> = day.lines().collect();
+    let parts: Vec<String> =
+        lines.chunks(lines.len().div_ceil(4)).map(|part| part.join("\n")).collect();
+
+    let plugins = first_party();
+    let setup = Setup::new().plugins(plugins.path());
+    let host = setup.start();
+    for part in &parts {
+        host.post("application/x-ndjson", part.clone()).await;
+    }
+    host.settled().await;
+    let expected = story(&host.log().await);
+    assert!(expected.0.iter().filter(|told| told[5].is_string()).count() == 143);
+    assert!(expected.1.len() > 69, "{}", expected.1.len());
+    drop(host);
+
+    let setup = Setup::new().plugins(plugins.path());
+    let mut host = setup.start();
+    for (n, part) in parts.iter().enumerate() {
+        let before = host.get("/v1/status").await.1["head"].as_u64().unwrap();
+        let request = reqwest::Client::new()
+            .post(format!("{}/v1/events", host.url))
+            .header("content-type", "application/x-ndjson")
+            .body(part.clone());
+        let sending = tokio::spawn(request.send());
+        if n % 2 == 0 {
+            for name in FIRST_PARTY {
+                plugins.write(&format!("{name}.toml"), format!("{}# again: {n}\n", sidecar(name)));
+            }
+            sending.await.unwrap().unwrap();
+            for name in FIRST_PARTY {
+                host.plugin_where(name, "reloaded", |plugin| plugin["loads"] == 2).await;
+            }
+        } else {
+            eventually("some of it is committed", async || {
+                let head = host.get("/v1/status").await.1["head"].as_u64().unwrap();
+                (head > before).then_some(())
+            })
+            .await;
+            host.kill();
+            // Whatever the sender was told: it sends everything again.
+            let _ = sending.await.unwrap();
+            host = setup.start();
+            host.post("application/x-ndjson", part.clone()).await;
+        }
+    }
+    host.settled().await;
+    let found = story(&host.log().await);
+    for (found, expected) in found.0.iter().zip(&expected.0) {
+        assert_eq!(found, expected);
+    }
+    assert_eq!(found.0.len(), expected.0.len());
+    assert_eq!(found.1, expected.1);
 }

@@ -69,17 +69,17 @@ fn after_separator(before: &str, rest: &str, keys: &KeyNames) -> Option<Span> {
     if rest.starts_with("::") || value.starts_with(MASK) {
         return None;
     }
-    if let Some(quoted) = quoted(value) {
+    if let Some(quoted) = quoted(value, keys) {
         let text = value.get(quoted.start..quoted.start + quoted.length)?;
         return is_secret(text, says, 1)
             .then_some(Span { start: start + quoted.start, length: quoted.length });
     }
-    if let Some(header) = header(name, value) {
+    if let Some(header) = header(name, value, keys) {
         let text = value.get(header.start..header.start + header.length)?;
         return is_secret(text, says, 8)
             .then_some(Span { start: start + header.start, length: header.length });
     }
-    let value = word(value);
+    let value = word(value, keys);
     let is_tight = rest.starts_with('=') && start == 1 && says == Says::Secret;
     let at_least = match value.bytes().any(|byte| byte.is_ascii_digit()) {
         _ if is_tight => 4,
@@ -97,9 +97,9 @@ fn after_blank(before: &str, rest: &str, keys: &KeyNames) -> Option<Span> {
         return None;
     }
     let is_flag = name.starts_with("--");
-    let quoted = if is_flag { quoted(value) } else { None };
+    let quoted = if is_flag { quoted(value, keys) } else { None };
     let Span { start: open, length } =
-        quoted.unwrap_or_else(|| Span { start: 0, length: word(value).len() });
+        quoted.unwrap_or_else(|| Span { start: 0, length: word(value, keys).len() });
     let text = value.get(open..open + length)?;
     let looks_random = text.len() >= 16
         && text.bytes().any(|byte| byte.is_ascii_digit())
@@ -138,7 +138,7 @@ fn ends_with(name: &str, ending: &str) -> bool {
 }
 
 /// A value in quotes, which JSON within JSON escapes. One that was cut off is a word.
-fn quoted(text: &str) -> Option<Span> {
+fn quoted(text: &str, keys: &KeyNames) -> Option<Span> {
     let slashes = text.len() - text.trim_start_matches('\\').len();
     let quote = text.get(slashes..)?.chars().next().filter(|quote| "\"'`".contains(*quote))?;
     let start = slashes + quote.len_utf8();
@@ -147,11 +147,11 @@ fn quoted(text: &str) -> Option<Span> {
     // A quote inside of the value has a backslash more.
     let closes = |at: &usize| !within.get(..*at).is_some_and(|value| value.ends_with('\\'));
     let length = within.match_indices(open).map(|(at, _)| at).find(closes);
-    Some(Span { start, length: length.unwrap_or_else(|| word(tail).len()) })
+    Some(Span { start, length: length.unwrap_or_else(|| word(tail, keys).len()) })
 }
 
 /// What belongs to an HTTP header whose value has more than one word.
-fn header(name: &str, value: &str) -> Option<Span> {
+fn header(name: &str, value: &str, keys: &KeyNames) -> Option<Span> {
     if ends_with(name, "cookie") {
         let is_name = |byte: &u8| !byte.is_ascii_whitespace() && !b"=;\"'\\".contains(byte);
         let first = value.bytes().take(NAME).take_while(is_name).count();
@@ -170,11 +170,12 @@ fn header(name: &str, value: &str) -> Option<Span> {
         let length = rest.find(['\n', '\r']).unwrap_or(rest.len());
         return Some(Span { start, length });
     }
-    is(&SCHEMES).then(|| Span { start, length: word(rest).len() })
+    is(&SCHEMES).then(|| Span { start, length: word(rest, keys).len() })
 }
 
-/// What an unquoted value at the beginning of a text goes on to.
-fn word(text: &str) -> &str {
+/// An unquoted value at the beginning of a text. It does not take the next value's name along, when
+/// nothing but a letter that no name has parts them.
+fn word<'t>(text: &'t str, keys: &KeyNames) -> &'t str {
     let ends = |byte: u8| byte.is_ascii_whitespace() || b"\"'`,;&|()[]{}<>".contains(&byte);
     let bytes = text.as_bytes();
     let mut at = 0;
@@ -185,7 +186,12 @@ fn word(text: &str) -> &str {
         }
         at += 1;
     }
-    text.get(..at).unwrap_or_default()
+    let word = text.get(..at).unwrap_or_default();
+    let before = word.trim_end_matches([':', '=', '>']);
+    match last_word(before).filter(|name| keys.says(name) != Says::Nothing) {
+        Some(name) if name.len() < before.len() => before.strip_suffix(name).unwrap_or_default(),
+        _ => word,
+    }
 }
 
 fn is_secret(value: &str, says: Says, at_least: usize) -> bool {

@@ -124,6 +124,7 @@ fn a_value_after_a_telling_name_is_masked() {
         ("-H \"Authorization: Basic ", "dXNlcjpwYXNz", "\" https://x.test"),
         ("authorization: Digest ", "username=\"ann\", response=\"0f\"", "\nnext: line"),
         ("Set-Cookie: ", "sid=1; Path=/", "\nnext: line"),
+        ("password: ", "hunter2€", "token: none"),
     ] {
         let masked = message(&format!("{before}{value}{after}"));
         let after = after.strip_prefix('.').unwrap_or(after);
@@ -517,7 +518,8 @@ fn texts(value: &Value) -> Vec<&str> {
     }
 }
 
-/// What is no secret, however long and random it looks.
+/// What is no secret, however long and random it looks. Words are of the letters up to m, since every
+/// telling name has one behind it.
 fn ordinary() -> impl Strategy<Value = String> {
     prop_oneof![
         "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
@@ -525,14 +527,14 @@ fn ordinary() -> impl Strategy<Value = String> {
         "[0-9A-F]{40}",
         "[0-9a-f]{64}",
         "sha256:[0-9a-f]{64}",
-        "(/[a-z_.-]{1,12}){1,8}\\.[a-z]{1,3}:[0-9]{1,4}",
-        "[a-z]{1,9}(::[A-Za-z]{1,9}){1,4}",
+        "(/[a-m_.-]{1,12}){1,8}\\.[a-z]{1,3}:[0-9]{1,4}",
+        "[a-m]{1,9}(::[A-Ma-m]{1,9}){1,4}",
         "-?[0-9]{1,19}(\\.[0-9]{1,9})?",
         "2026-0[1-9]-[012][0-9]T[012][0-9]:[0-5][0-9]:[0-5][0-9]Z",
-        "https://[a-z]{1,9}\\.test(/[a-z0-9-]{1,9}){0,4}(\\?page=[0-9]{1,3})?",
-        "[a-z.]{1,9}@[a-z]{1,9}\\.test",
+        "https://[a-m]{1,9}\\.test(/[a-z0-9-]{1,9}){0,4}(\\?page=[0-9]{1,3})?",
+        "[a-m.]{1,9}@[a-m]{1,9}\\.test",
         // A picture. Without I and 1, no run of it can look like a key by chance.
-        "data:image/png;base64,[A-HJ-Za-z02-9+/]{40,400}={0,2}",
+        "data:image/png;base64,[A-HJ-Ma-m02-9+/]{40,400}={0,2}",
     ]
 }
 
@@ -572,7 +574,7 @@ proptest! {
     #[test]
     fn what_is_no_secret_is_left_alone(
         words in prop::collection::vec(
-            prop_oneof![ordinary(), "[a-z]{1,6}", "[.,:é€]"], 1..12)
+            prop_oneof![ordinary(), "[a-m]{1,6}", "[.,:é€]"], 1..12)
     ) {
         let text = words.join(" ");
         prop_assert_eq!(message(&text), text.clone());
