@@ -76,8 +76,8 @@
 
   (func (export "ennio:plugin/reaction@0.1.0#react") (param i32) (result i32)
     (local $answer i32)
-    (local.set $answer (call $allocate (i32.const 16) (i32.const 4)))
-    (memory.fill (local.get $answer) (i32.const 0) (i32.const 16))
+    (local.set $answer (call $allocate (i32.const 40) (i32.const 8)))
+    (memory.fill (local.get $answer) (i32.const 0) (i32.const 40))
     (local.get $answer))
   (func (export "cabi_post_ennio:plugin/reaction@0.1.0#react") (param i32)
     (call $reset (local.get 0)))

@@ -227,7 +227,8 @@ async fn an_edit_from_outside_is_the_next_thing_that_the_plugin_sees() {
         edit(vec![("n".into(), Some(b"40".to_vec())), ("other".into(), Some(vec![1]))], false),
         fixture.commit(under_way),
     );
-    (edited.unwrap(), committed.unwrap());
+    edited.unwrap();
+    committed.unwrap();
     assert_ne!(bucket.generation(), before);
     assert_eq!(count(&bucket), 41);
     fixture.commit(bucket.take()).await.unwrap();
