@@ -45,7 +45,11 @@ pub fn rows(runtime: &Runtime, scale: Scale, table: &mut Table) {
         let later = runtime.block_on(fill(&store, &mut source, scale.million));
         events += scale.million;
         if events == scale.in_the_end {
-            let name = format!("commit, from {} M to {} M events", events / 1_000_000 - 1, events / 1_000_000);
+            let name = format!(
+                "commit, from {} M to {} M events",
+                events / 1_000_000 - 1,
+                events / 1_000_000
+            );
             table.row(&name, Some(rate), later, "events/s", Goal::Share(0.9));
         }
     }
@@ -84,9 +88,9 @@ async fn fill(store: &Store, source: &mut Source, events: u64) -> f64 {
         while !entries.is_empty() {
             let batch: Vec<NewEntry> = entries.drain(..BATCH.min(entries.len())).collect();
             let (answer, outcome) = oneshot::channel();
-            let done = Box::new(
-                move |result: Result<Vec<Arc<LogEntry>>, StoreError>| drop(answer.send(result)),
-            );
+            let done = Box::new(move |result: Result<Vec<Arc<LogEntry>>, StoreError>| {
+                drop(answer.send(result))
+            });
             let (effects, state) = (vec![], vec![]);
             store.submit(Batch { entries: batch, effects, state, done }).await;
             under_way.push_back(outcome);
@@ -125,31 +129,57 @@ fn questions(runtime: &Runtime, store: &Store, events: u64, table: &mut Table) {
     let of = |selection: Selection| Query { selection, ..Query::default() };
     type Ask = Box<dyn Fn(u64) -> Query>;
     let kinds: Vec<(&str, Ask)> = vec![
-        ("project", Box::new(move |n| {
-            of(Selection::default().project(format!("project-{}", n % PROJECTS).parse().unwrap()))
-        })),
-        ("session", Box::new(move |n| {
-            let session = format!("session-{:05}", n * 7 % SESSIONS).parse().unwrap();
-            of(Selection { session: Some(session), ..Selection::default() })
-        })),
+        (
+            "project",
+            Box::new(move |n| {
+                of(Selection::default()
+                    .project(format!("project-{}", n % PROJECTS).parse().unwrap()))
+            }),
+        ),
+        (
+            "session",
+            Box::new(move |n| {
+                let session = format!("session-{:05}", n * 7 % SESSIONS).parse().unwrap();
+                of(Selection { session: Some(session), ..Selection::default() })
+            }),
+        ),
         ("type", Box::new(move |n| of(EventType::BUILT_IN[n as usize % 30].clone().into()))),
-        ("subject", Box::new(move |n| {
-            let patterns = ["ennio.ci.project-7.failing", "ennio.*.project-3.>", "ennio.node.>", "ennio.lifecycle.*"];
-            of(patterns[n as usize % 4].parse::<ennio::event::SubjectPattern>().unwrap().into())
-        })),
-        ("time", Box::new(move |n| {
-            let since = Timestamp::from_micros(middle.micros() + n as i64 * 1000).unwrap();
-            of(Selection { since: Some(since), ..Selection::default() })
-        })),
-        ("session, type and priority together", Box::new(move |n| of(Selection {
-            session: Some(format!("session-{:05}", n % 50).parse().unwrap()),
-            types: vec![EventType::BUILT_IN[n as usize % 30].clone()],
-            min_priority: EventPriority::Action,
-            ..Selection::default()
-        }))),
-        ("what is not there", Box::new(move |n| {
-            of(Selection::default().project(format!("nobody-{n}").parse().unwrap()))
-        })),
+        (
+            "subject",
+            Box::new(move |n| {
+                let patterns = [
+                    "ennio.ci.project-7.failing",
+                    "ennio.*.project-3.>",
+                    "ennio.node.>",
+                    "ennio.lifecycle.*",
+                ];
+                of(patterns[n as usize % 4].parse::<ennio::event::SubjectPattern>().unwrap().into())
+            }),
+        ),
+        (
+            "time",
+            Box::new(move |n| {
+                let since = Timestamp::from_micros(middle.micros() + n as i64 * 1000).unwrap();
+                of(Selection { since: Some(since), ..Selection::default() })
+            }),
+        ),
+        (
+            "session, type and priority together",
+            Box::new(move |n| {
+                of(Selection {
+                    session: Some(format!("session-{:05}", n % 50).parse().unwrap()),
+                    types: vec![EventType::BUILT_IN[n as usize % 30].clone()],
+                    min_priority: EventPriority::Action,
+                    ..Selection::default()
+                })
+            }),
+        ),
+        (
+            "what is not there",
+            Box::new(move |n| {
+                of(Selection::default().project(format!("nobody-{n}").parse().unwrap()))
+            }),
+        ),
     ];
     for (name, ask) in kinds {
         let mut times = Vec::new();

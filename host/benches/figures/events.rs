@@ -50,8 +50,9 @@ impl Source {
         draft.id = Some(uuid::Uuid::now_v7().to_string().parse().unwrap());
         draft.timestamp = Some(Timestamp::now());
         draft.priority = Some(EventPriority::ALL[self.skewed(4) as usize]);
-        draft.message =
-            Some(format!("step {number} of the agent's work is done, all checks ran").parse().unwrap());
+        draft.message = Some(
+            format!("step {number} of the agent's work is done, all checks ran").parse().unwrap(),
+        );
         let data = format!(
             r#"{{"n":{number},"branch":"feature/{:x}","commit":"{:016x}{:016x}","pr":{},"duration_ms":{}}}"#,
             self.random() % 4096,

@@ -29,7 +29,13 @@ pub fn rows(runtime: &Runtime, scale: Scale, table: &mut Table) {
     let seconds = load(&["lines", &host.address, &scale.stream.to_string()]);
     assert_eq!(host.stop(), scale.stream, "events in the log");
     let rate = scale.stream as f64 / seconds;
-    table.row("HTTP, NDJSON, of the commit alone", Some(commit), rate, "events/s", Goal::Share(0.6));
+    table.row(
+        "HTTP, NDJSON, of the commit alone",
+        Some(commit),
+        rate,
+        "events/s",
+        Goal::Share(0.6),
+    );
 }
 
 /// A handler that reads the body and does nothing.

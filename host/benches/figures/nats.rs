@@ -7,11 +7,7 @@ use std::{
 };
 
 use async_nats::jetstream::{self, stream};
-use ennio::{
-    event::Draft,
-    host::Host,
-    nats::NatsOptions,
-};
+use ennio::{event::Draft, host::Host, nats::NatsOptions};
 use futures::{FutureExt, StreamExt};
 use tokio::runtime::Runtime;
 
@@ -160,8 +156,7 @@ fn batches(events: usize) -> Vec<Vec<Draft>> {
 }
 
 async fn publish(host: &Host, batches: Vec<Vec<Draft>>) {
-    let outcomes = futures::stream::iter(batches)
-        .map(|batch| host.pipeline().publish_all(batch))
-        .buffered(4);
+    let outcomes =
+        futures::stream::iter(batches).map(|batch| host.pipeline().publish_all(batch)).buffered(4);
     outcomes.for_each(async |batch| assert!(batch.iter().all(Result::is_ok))).await;
 }

@@ -137,11 +137,10 @@ fn latency(runtime: &Runtime, scale: Scale, table: &mut Table) {
             clock.tick().await;
             let begun = Instant::now();
             let id = draft.id;
-            let (receipt, received) =
-                tokio::join!(host.publish(draft), async {
-                    let entry = subscription.next().await.unwrap();
-                    (entry, begun.elapsed())
-                });
+            let (receipt, received) = tokio::join!(host.publish(draft), async {
+                let entry = subscription.next().await.unwrap();
+                (entry, begun.elapsed())
+            });
             receipt.unwrap();
             assert_eq!(Some(received.0.event.id), id);
             times.push(received.1.as_secs_f64() * 1000.0);

@@ -21,8 +21,16 @@ use crate::{
 
 /// Plugins of the rows about a loaded host: each does something.
 const PLUGINS: [&str; 10] = [
-    "drop-chatty", "keep-all", "tag-v1", "tag-v2", "keep-all", "tag-v1", "noise-filter",
-    "redact-secrets", "ci-triage", "merge-ready",
+    "drop-chatty",
+    "keep-all",
+    "tag-v1",
+    "tag-v2",
+    "keep-all",
+    "tag-v1",
+    "noise-filter",
+    "redact-secrets",
+    "ci-triage",
+    "merge-ready",
 ];
 
 /// A host process on a folder of its own.
@@ -109,11 +117,23 @@ pub fn rows(runtime: &Runtime, scale: Scale, table: &mut Table) {
         assert_eq!(host.stop(), scale.million);
     }
     let start = quantile(&mut times, 0.5);
-    table.row("start to ready, 10 cached plugins, 1 M events", None, start, "ms", Goal::AtMost(150.0));
+    table.row(
+        "start to ready, 10 cached plugins, 1 M events",
+        None,
+        start,
+        "ms",
+        Goal::AtMost(150.0),
+    );
     table.row("resident, idle, 10 plugins", None, idle, "MB", Goal::AtMost(60.0));
     let host = Served::start(folder.path(), &["--plugins", "plugins"]);
     runtime.block_on(load(&host.address, scale.stream));
-    table.row("resident, at most under load, 10 plugins", None, host.memory().1, "MB", Goal::AtMost(200.0));
+    table.row(
+        "resident, at most under load, 10 plugins",
+        None,
+        host.memory().1,
+        "MB",
+        Goal::AtMost(200.0),
+    );
     host.stop();
     let binary = std::fs::metadata(env!("CARGO_BIN_EXE_ennio")).unwrap().len();
     table.row("the binary", None, binary as f64 / 1e6, "MB", Goal::None);
@@ -141,9 +161,8 @@ async fn load(address: &str, events: u64) {
         }));
     }
     let mut source = Source::new();
-    let bodies: Vec<String> = (0..2)
-        .map(|_| (0..events / 2).map(|_| source.json() + "\n").collect::<String>())
-        .collect();
+    let bodies: Vec<String> =
+        (0..2).map(|_| (0..events / 2).map(|_| source.json() + "\n").collect::<String>()).collect();
     let senders = bodies.into_iter().map(|body| {
         let request = client.post(format!("http://{address}/v1/events"));
         request.header("content-type", "application/x-ndjson").body(body).send()

@@ -40,7 +40,14 @@ impl Table {
         Self(Vec::new())
     }
 
-    pub fn row(&mut self, row: &str, bare: Option<f64>, ennio: f64, unit: &'static str, goal: Goal) {
+    pub fn row(
+        &mut self,
+        row: &str,
+        bare: Option<f64>,
+        ennio: f64,
+        unit: &'static str,
+        goal: Goal,
+    ) {
         let ratio = bare.map(|bare| ennio / bare);
         let share = ratio.unwrap_or(f64::NAN);
         let (goal, holds) = match goal {

@@ -39,6 +39,4 @@ mod build;
 mod run;
 
 pub use build::{EventBuilder, event};
-pub use run::{
-    apply, configure, enrich, filter, http, logged, merge, react, restart, undone,
-};
+pub use run::{apply, configure, enrich, filter, http, logged, merge, react, restart, undone};
