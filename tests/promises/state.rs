@@ -201,6 +201,35 @@ async fn state_survives_a_reload_and_a_restart_and_a_reaction_reads_what_the_fil
     Found::in_file(&setup).check("after reload and restart");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_that_caches_its_state_is_right_after_reloads_under_load_and_after_an_edit() {
+    let plugins = Plugins::new().with("counter", "cached-counter");
+    let setup = Setup::new().plugins(plugins.path());
+    let host = Arc::new(setup.start());
+    let sender = tokio::spawn({
+        let host = Arc::clone(&host);
+        async move {
+            let mut sent = 0;
+            // A new version is configured while the one before goes on counting.
+            while host.plugin("counter").await.unwrap()["loads"].as_u64() < Some(6) {
+                host.publish_lines(&(0..50).map(numbered).collect::<Vec<_>>()).await;
+                sent += 50;
+            }
+            sent
+        }
+    });
+    for load in 2..=6 {
+        plugins.write("counter.toml", format!("order = {load}\n"));
+        host.plugin_where("counter", "the reload", |plugin| plugin["loads"] == load).await;
+    }
+    let sent: u64 = sender.await.unwrap();
+    let count = async || cli(&host.url, &["get", "count"], None).await.1;
+    assert_eq!(count().await, sent.to_string());
+    assert_eq!(cli(&host.url, &["set", "count", "7"], None).await.0, 0);
+    host.publish(&numbered(0)).await;
+    assert_eq!(count().await, "8");
+}
+
 #[tokio::test]
 async fn a_full_bucket_refuses_the_write_and_nothing_else() {
     let sidecar = format!("{EMITS}[limits]\nstate_mib = 1\n");

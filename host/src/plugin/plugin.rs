@@ -67,15 +67,33 @@ struct Slot {
     instance: Option<Instance>,
     breaker: Breaker,
     bucket: Arc<Bucket>,
-    /// The bucket's generation when the instance was made: later on, what the guest remembers may
-    /// not be true any more.
-    born: u64,
+    /// What the instance may know of the bucket: where that has moved on without it, what the guest
+    /// remembers may not be true any more.
+    knows: Knowledge,
+}
+
+/// The bucket's generation, and how many calls have written there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Knowledge {
+    generation: u64,
+    calls: u64,
+}
+
+impl Knowledge {
+    fn of(bucket: &Bucket) -> Self {
+        Self { generation: bucket.generation(), calls: bucket.calls_kept() }
+    }
 }
 
 impl Slot {
-    fn new(bucket: Arc<Bucket>, instance: Option<Instance>) -> Mutex<Self> {
-        let born = bucket.generation();
-        Mutex::new(Self { instance, breaker: Breaker::new(), bucket, born })
+    /// With an instance that was made when this was known of the bucket.
+    fn new(bucket: Arc<Bucket>, knows: Knowledge, instance: Option<Instance>) -> Mutex<Self> {
+        Mutex::new(Self { instance, breaker: Breaker::new(), bucket, knows })
+    }
+
+    fn keep_call(&mut self) {
+        self.bucket.keep_call();
+        self.knows.calls = self.bucket.calls_kept();
     }
 }
 
@@ -99,6 +117,8 @@ impl Plugin {
         let [pipeline, reaction] = Side::ALL.map(|side| state.bucket(&name, side));
         let in_pipeline = roles.filter || roles.enricher;
         let bucket = if in_pipeline { &pipeline } else { &reaction };
+        // Before the guest can look: the version that runs may be writing.
+        let knows = Knowledge::of(bucket);
         let lines = manifest.limits.log_lines_per_second.get();
         let voice = Voice::new(name.clone(), lines, environment.clone());
         let sandbox = Sandbox {
@@ -133,8 +153,8 @@ impl Plugin {
             exports,
             environment: environment.clone(),
             state: state.clone(),
-            pipeline: Slot::new(Arc::clone(&pipeline), first),
-            reaction: Slot::new(Arc::clone(&reaction), second),
+            pipeline: Slot::new(Arc::clone(&pipeline), knows, first),
+            reaction: Slot::new(Arc::clone(&reaction), knows, second),
             pipeline_state: pipeline,
             reaction_state: reaction,
             grants,
@@ -418,7 +438,7 @@ impl Plugin {
         };
         self.stats.called(events.len(), begun.elapsed(), instance.memory());
         match &result {
-            Ok(_) => slot.bucket.keep_call(),
+            Ok(_) => slot.keep_call(),
             Err(_) => slot.bucket.drop_call(),
         }
         slot.instance = result.is_ok().then_some(instance);
@@ -503,7 +523,7 @@ impl Plugin {
         let result = instance.react(delivery, self.manifest.reaction_deadline()).await;
         self.stats.called(1, begun.elapsed(), instance.memory());
         match &result {
-            Ok(Ok(_)) => slot.bucket.keep_call(),
+            Ok(Ok(_)) => slot.keep_call(),
             // Who did not react has nothing to remember.
             Ok(Err(_)) | Err(_) => slot.bucket.drop_call(),
         }
@@ -513,12 +533,12 @@ impl Plugin {
 
     /// The slot's instance, or a fresh one.
     async fn instance(&self, slot: &mut Slot) -> Result<Instance, CallError> {
-        let now = slot.bucket.generation();
-        if let Some(instance) = slot.instance.take_if(|_| slot.born == now) {
+        let now = Knowledge::of(&slot.bucket);
+        if let Some(instance) = slot.instance.take_if(|_| slot.knows == now) {
             return Ok(instance);
         }
         slot.instance = None;
-        slot.born = now;
+        slot.knows = now;
         let quota = self.manifest.state_quota();
         let sandbox = Sandbox {
             voice: &self.voice,

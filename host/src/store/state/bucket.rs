@@ -52,6 +52,7 @@ struct Layers {
     used: Option<u64>,
     lost: u64,
     generation: u64,
+    kept: u64,
 }
 
 #[derive(Default)]
@@ -103,6 +104,12 @@ impl Bucket {
     /// remembers of its state in its own memory is no longer true.
     pub fn generation(&self) -> u64 {
         self.layers().generation
+    }
+
+    /// How many calls have written here. An instance that was not the last of them, such as one of a
+    /// version that has just been loaded, does not know what is in here.
+    pub fn calls_kept(&self) -> u64 {
+        self.layers().kept
     }
 
     /// The value of a key, as the present call sees it.
@@ -194,6 +201,7 @@ impl Bucket {
         let mut layers = self.layers();
         let Some(call) = layers.call.take().filter(|call| !call.writes.is_empty()) else { return };
         layers.touch();
+        layers.kept += 1;
         if let Some((batch, _)) = &mut layers.batch {
             batch.writes.extend(call.writes);
             batch.growth += call.growth;
@@ -291,12 +299,13 @@ impl Bucket {
     /// Writes that began when this many had been lost are lost.
     pub(super) fn lose(&self, lost: u64) {
         let mut layers = self.layers();
-        // Those that were built on lost ones are no further loss.
+        // A guest may have seen them, even where they were built on lost ones.
+        layers.generation += 1;
+        // Those are no further loss.
         if layers.lost != lost {
             return;
         }
         layers.lost += 1;
-        layers.generation += 1;
         layers.cached = 0;
         layers.used = None;
         match self.disk {

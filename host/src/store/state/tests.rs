@@ -121,9 +121,11 @@ async fn nothing_is_built_on_a_batch_that_was_lost() {
     let stale = bucket.take();
     let lost = fixture.submit(vec![again], lost).await;
     assert!(matches!(lost.await.unwrap(), Err(StoreError::Refused(_))));
+    let after_the_loss = bucket.generation();
     let other = entry(EventType::PrCreated, "p", "s");
     let outcome = fixture.submit(vec![other], stale).await.await.unwrap();
     assert_eq!(outcome, Err(StoreError::Stale));
+    assert_ne!(bucket.generation(), after_the_loss, "a guest may have seen what was refused");
 
     assert_eq!(count(&bucket), 1, "as if neither had been");
     fixture.commit(bucket.take()).await.unwrap();
