@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::key::Says;
 use crate::kind::{Kind, MASK, is_mask};
+use crate::named::is_flag;
 use crate::text::{self, Context};
 
 /// The patch that masks every secret of the value; `None` when there is none.
@@ -109,9 +110,7 @@ fn below(name: &str, members: &Map<String, Value>, above: Says, context: Context
 /// What holds of an element of an array: after a flag like `--password`, what the flag says.
 fn after(before: Option<&Value>, above: Says, context: Context<'_>) -> Says {
     match before.and_then(Value::as_str) {
-        Some(flag) if flag.starts_with("--") && !flag.contains('=') => {
-            above.max(said(flag, context))
-        }
+        Some(flag) if is_flag(flag) => above.max(said(flag, context)),
         _ => above,
     }
 }

@@ -96,7 +96,7 @@ fn after_blank(before: &str, rest: &str, keys: &KeyNames) -> Option<Span> {
     if value.starts_with([':', '=', '-']) {
         return None;
     }
-    let is_flag = name.starts_with("--");
+    let is_flag = is_flag(name);
     let quoted = if is_flag { quoted(value, keys) } else { None };
     let Span { start: open, length } =
         quoted.unwrap_or_else(|| Span { start: 0, length: word(value, keys).len() });
@@ -109,6 +109,12 @@ fn after_blank(before: &str, rest: &str, keys: &KeyNames) -> Option<Span> {
         return None;
     }
     is_secret(text, said(name, before, keys)?, 4).then_some(Span { start: start + open, length })
+}
+
+/// `--password`, and not the frame of a private key.
+pub(crate) fn is_flag(word: &str) -> bool {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    word.strip_prefix("--").is_some_and(|name| !name.starts_with('-') && name.bytes().all(is_name))
 }
 
 /// What a name that ends a text says, when it says anything. `key` is one with the word before it.

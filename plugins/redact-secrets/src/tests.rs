@@ -176,10 +176,12 @@ fn what_is_named_beside_is_masked() {
         data(json!({
             "env": [{"name": "DB_PASSWORD", "value": "x"}, {"name": "HOME", "value": "/root"}],
             "argv": ["login", "--password", "x", "--user", "ann", "--token=abcd12"],
+            "output": ["-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----", "$"],
         })),
         json!({
             "env": [{"name": "DB_PASSWORD", "value": NAMED}, {"name": "HOME", "value": "/root"}],
             "argv": ["login", "--password", NAMED, "--user", "ann", format!("--token={NAMED}")],
+            "output": ["[redacted:private-key]", "$"],
         })
     );
 }
