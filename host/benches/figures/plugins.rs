@@ -16,6 +16,7 @@ use wasmtime::{
     component::{Component, Linker, ResourceTable},
 };
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_config::{WasiConfig, WasiConfigVariables};
 
 use crate::{
     Scale,
@@ -86,6 +87,7 @@ pub fn rows(runtime: &Runtime, scale: Scale, table: &mut Table) {
 struct World {
     wasi: WasiCtx,
     table: ResourceTable,
+    config: WasiConfigVariables,
 }
 
 impl WasiView for World {
@@ -108,13 +110,21 @@ impl Bare {
         let component = Component::from_file(&engine, file).unwrap();
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_sync(&mut linker).unwrap();
+        wasmtime_wasi_config::add_to_linker(&mut linker, |world: &mut World| {
+            WasiConfig::new(&world.config)
+        })
+        .unwrap();
         linker.define_unknown_imports_as_traps(&component).unwrap();
-        let world = World { wasi: WasiCtx::builder().build(), table: ResourceTable::new() };
+        let world = World {
+            wasi: WasiCtx::builder().build(),
+            table: ResourceTable::new(),
+            config: WasiConfigVariables::new(),
+        };
         let mut store = Store::new(&engine, world);
         let pre = linker.instantiate_pre(&component).unwrap();
         let indices = GuestIndices::new(&pre).unwrap();
         let instance = pre.instantiate(&mut store).unwrap();
-        // `configure` asks for the configuration, which is not there: the filter needs none.
+        // Reads the configuration, which is empty: the filter needs none.
         let configure = instance
             .get_export_index(&mut store, None, "ennio:plugin/guest@0.1.0")
             .and_then(|guest| instance.get_export_index(&mut store, Some(&guest), "configure"))
