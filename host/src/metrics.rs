@@ -1,7 +1,7 @@
 //! The host's own figures, in Prometheus's terms. A leaf: whoever does something counts it here,
 //! and the API prints it.
 
-use std::sync::atomic::AtomicU64;
+use std::{collections::BTreeMap, sync::atomic::AtomicU64};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -13,6 +13,8 @@ use prometheus_client::{
     },
     registry::{Registry, Unit},
 };
+
+use crate::event::EventType;
 
 /// What became of an event.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -132,10 +134,15 @@ impl Metrics {
         }
     }
 
-    /// Counts one event.
-    pub fn event(&self, stage: &'static str, event_type: &str) {
-        let labels = EventLabels { stage, event_type: event_type.to_owned() };
-        self.events.get_or_create(&labels).inc();
+    /// Counts events of these types, all at the same stage.
+    pub fn events<'a>(&self, stage: &'static str, types: impl Iterator<Item = &'a EventType>) {
+        // A batch has few types, and a label costs more than a number.
+        let mut counts = BTreeMap::<&str, u64>::new();
+        types.for_each(|event_type| *counts.entry(event_type.as_str()).or_default() += 1);
+        for (event_type, count) in counts {
+            let labels = EventLabels { stage, event_type: event_type.to_owned() };
+            self.events.get_or_create(&labels).inc_by(count);
+        }
     }
 
     /// The text that a Prometheus server scrapes.

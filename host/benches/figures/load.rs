@@ -105,7 +105,25 @@ async fn lines(address: &str, events: usize) -> f64 {
     reader.read_to_end(&mut answer).await.unwrap();
     let took = begun.elapsed().as_secs_f64();
     drop(sender.await.unwrap());
-    let text = String::from_utf8_lossy(&answer);
+    let text = unchunked(&answer);
     assert_eq!(text.matches("\"accepted\"").count(), events, "{}", &text[..200.min(text.len())]);
     took
+}
+
+/// The body of an answer in chunks: each after a line with its length in hexadecimal.
+fn unchunked(answer: &[u8]) -> String {
+    let text = std::str::from_utf8(answer).unwrap();
+    let (head, mut rest) = text.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert!(head.contains("transfer-encoding: chunked"), "{head}");
+    let mut body = String::new();
+    loop {
+        let (length, after) = rest.split_once("\r\n").unwrap();
+        let length = usize::from_str_radix(length, 16).unwrap();
+        if length == 0 {
+            return body;
+        }
+        body.push_str(&after[..length]);
+        rest = &after[length + 2..];
+    }
 }

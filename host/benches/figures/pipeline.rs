@@ -80,10 +80,13 @@ async fn through(plugins: &[(&str, &str)], events: u64) -> f64 {
         }
         (received, Instant::now())
     });
-    let share = batches.len().div_ceil(SENDERS);
+    // In turn, as they were made: senders share a clock.
+    let mut shares = vec![Vec::new(); SENDERS];
+    for (number, batch) in batches.drain(..).enumerate() {
+        shares[number % SENDERS].push(batch);
+    }
     let mut senders = Vec::new();
-    while !batches.is_empty() {
-        let mine = batches.split_off(batches.len().saturating_sub(share));
+    for mine in shares {
         let host = Arc::clone(&host);
         senders.push(tokio::spawn(async move {
             // Two on their way at once, as the HTTP door has it.

@@ -6,7 +6,10 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::error::{Reason, excerpt};
+use super::{
+    Timestamp,
+    error::{Reason, excerpt},
+};
 
 /// The unique identifier of an event: a UUID, 36 characters, lower case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -23,6 +26,17 @@ impl EventId {
     /// always give the same id, so a reaction that runs again emits nothing new.
     pub fn of_reaction(cause: EventId, plugin: &PluginName, index: usize) -> Self {
         Self(Uuid::new_v5(&cause.0, format!("{plugin}/{index}").as_bytes()))
+    }
+
+    /// Whether it was minted by a clock, so that ids sort by the time of their making: a UUIDv7.
+    pub fn is_by_the_clock(&self) -> bool {
+        self.0.get_version_num() == 7
+    }
+
+    /// A bound: no UUIDv7 minted at `time` or later is less. Times before 1970 count as 1970.
+    pub fn least_at(time: Timestamp) -> Self {
+        let millis = u128::try_from(time.micros() / 1000).unwrap_or_default();
+        Self(Uuid::from_u128(millis << 80))
     }
 }
 

@@ -12,13 +12,17 @@ use crate::{
 use super::item::{Item, chosen, events, on_error};
 
 pub(super) async fn enrich(plugins: &PluginSet, items: &mut [Item]) {
-    for plugin in &plugins.enrichers {
-        let chosen = chosen(plugin, items);
+    let stage = &plugins.enrichers;
+    let subscriptions = |items: &[Item]| stage.subscribed(items.iter().map(|item| &item.subject));
+    let mut subscribed = subscriptions(items);
+    for (number, plugin) in stage.plugins().iter().enumerate() {
+        let chosen = chosen(plugin, items, subscribed.get(number).map_or(&[], Vec::as_slice));
         if chosen.is_empty() {
             continue;
         }
         let patches = plugin.enrich(&events(items, &chosen)).await;
         let mut changed = 0;
+        let mut moved = false;
         for (at, patch) in chosen.into_iter().zip(patches) {
             let Some(item) = items.get_mut(at) else { continue };
             match patch {
@@ -26,7 +30,7 @@ pub(super) async fn enrich(plugins: &PluginSet, items: &mut [Item]) {
                 Ok(Some(patch)) => match apply(&item.event, &patch) {
                     Ok(Some((event, record))) => {
                         let (plugin, version) = (plugin.name().clone(), patch.version);
-                        item.change(event, Change { plugin, version, patch: record });
+                        moved |= item.change(event, Change { plugin, version, patch: record });
                         changed += 1;
                     }
                     Ok(None) => {}
@@ -40,6 +44,9 @@ pub(super) async fn enrich(plugins: &PluginSet, items: &mut [Item]) {
             }
         }
         plugin.count_changed(changed);
+        if moved {
+            subscribed = subscriptions(items);
+        }
     }
 }
 

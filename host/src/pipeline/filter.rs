@@ -8,8 +8,10 @@ use crate::{
 use super::item::{Item, chosen, events, on_error};
 
 pub(super) async fn filter(plugins: &PluginSet, items: &mut [Item]) {
-    for plugin in &plugins.filters {
-        let chosen = chosen(plugin, items);
+    let stage = &plugins.filters;
+    let subscribed = stage.subscribed(items.iter().map(|item| &item.subject));
+    for (plugin, subscribed) in stage.plugins().iter().zip(subscribed) {
+        let chosen = chosen(plugin, items, &subscribed);
         if chosen.is_empty() {
             continue;
         }

@@ -47,15 +47,17 @@ impl Item {
         }
     }
 
-    /// An enricher changes it.
-    pub(super) fn change(&mut self, event: Event, change: Change) {
+    /// An enricher changes it. Tells whether that moved it to another subject.
+    pub(super) fn change(&mut self, event: Event, change: Change) -> bool {
         let before = std::mem::replace(&mut self.event, event);
         self.sent.get_or_insert(before);
         // Where a node's events go depends on their data.
-        if self.event.event_type.category() == Category::Node {
-            self.subject = self.event.subject();
-        }
         self.changes.push(change);
+        if self.event.event_type.category() != Category::Node {
+            return false;
+        }
+        let subject = self.event.subject();
+        subject != std::mem::replace(&mut self.subject, subject.clone())
     }
 
     /// As if no plugin had seen it yet.
@@ -82,12 +84,14 @@ impl Item {
     }
 }
 
-/// Which items still run and are subscribed to.
-pub(super) fn chosen(plugin: &Plugin, items: &[Item]) -> Vec<usize> {
-    let chosen = items.iter().enumerate().filter(|(_, item)| {
-        item.held.is_none() && item.dropped.is_none() && plugin.wants(&item.event, &item.subject)
-    });
-    chosen.map(|(at, _)| at).collect()
+/// Which of the items that `plugin` subscribes to still run and are important enough for it.
+pub(super) fn chosen(plugin: &Plugin, items: &[Item], subscribed: &[usize]) -> Vec<usize> {
+    let runs = |item: &Item| {
+        item.held.is_none()
+            && item.dropped.is_none()
+            && item.event.priority >= plugin.min_priority()
+    };
+    subscribed.iter().copied().filter(|at| items.get(*at).is_some_and(runs)).collect()
 }
 
 pub(super) fn events<'a>(items: &'a [Item], chosen: &[usize]) -> Vec<&'a Event> {

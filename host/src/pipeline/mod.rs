@@ -17,6 +17,7 @@ mod enrich;
 mod filter;
 mod item;
 mod messages;
+mod recent;
 mod rehearsal;
 mod sequencer;
 
@@ -38,6 +39,7 @@ use crate::{
     store::{Effect, Store, state::Pending},
 };
 use messages::{Command, Submission};
+use sequencer::Sequencer;
 
 /// Submissions that may wait for the sequencer. Past that, senders wait.
 const INBOX: usize = 1024;
@@ -58,8 +60,7 @@ impl Pipeline {
     /// Starts the sequencer.
     pub fn start(store: Arc<Store>, plugins: Arc<Registry>, metrics: Metrics) -> (Self, Running) {
         let (inbox, commands) = mpsc::channel(INBOX);
-        let sequencer = sequencer::Sequencer::new(store, plugins, metrics);
-        let task = tokio::spawn(sequencer.run(commands));
+        let task = tokio::spawn(Sequencer::run(store, plugins, metrics, commands));
         (Self { inbox: inbox.clone() }, Running { inbox, task })
     }
 

@@ -7,7 +7,11 @@ use std::{
     sync::Arc,
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::yield_now,
+};
+use tracing::warn;
 
 use crate::{
     event::{Draft, EventId, LogEntry, Timestamp},
@@ -21,6 +25,7 @@ use super::{
     enrich, filter,
     item::Item,
     messages::{Command, PublishError, Receipt, Reply, Status, Submission},
+    recent::{self, Recent},
 };
 
 /// The most events of one batch: large enough to share a flush, small enough that plugins and
@@ -36,6 +41,7 @@ pub(super) struct Sequencer {
     /// Batches at the writer, oldest first: their ids, and the notice of their end.
     at_writer: VecDeque<(Vec<EventId>, oneshot::Receiver<()>)>,
     ids_at_writer: HashSet<EventId>,
+    recent: Recent,
 }
 
 /// What a sender will be told about one draft.
@@ -50,13 +56,34 @@ enum Outcome {
 }
 
 impl Sequencer {
-    pub(super) fn new(store: Arc<Store>, plugins: Arc<Registry>, metrics: Metrics) -> Self {
-        Self { store, plugins, metrics, at_writer: VecDeque::new(), ids_at_writer: HashSet::new() }
+    pub(super) async fn run(
+        store: Arc<Store>,
+        plugins: Arc<Registry>,
+        metrics: Metrics,
+        mut inbox: mpsc::Receiver<Command>,
+    ) {
+        let range = recent::range(Timestamp::now());
+        let recent = match store.reader().greatest_id(range.clone()).await {
+            Ok(greatest) => Recent::new(range, greatest),
+            Err(e) => {
+                warn!("every id will be looked up in the log: {e}");
+                Recent::new(range.start..range.start, None)
+            }
+        };
+        let (at_writer, ids_at_writer) = (VecDeque::new(), HashSet::new());
+        let mut this = Self { store, plugins, metrics, at_writer, ids_at_writer, recent };
+        this.work(&mut inbox).await;
+        // Everybody who was taken in is answered before the end.
+        while let Some((_, end)) = this.at_writer.pop_front() {
+            let _ = end.await;
+        }
     }
 
-    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+    async fn work(&mut self, inbox: &mut mpsc::Receiver<Command>) {
         loop {
             let Some(Command::Submit(first)) = inbox.recv().await else { break };
+            // Who is about to submit as well comes along: one turn of the scheduler, no timer.
+            yield_now().await;
             let mut events = first.drafts.len();
             let mut bytes = size(&first);
             let mut submissions = vec![first];
@@ -76,10 +103,6 @@ impl Sequencer {
             if closing {
                 break;
             }
-        }
-        // Everybody who was taken in is answered before the end.
-        while let Some((_, end)) = self.at_writer.pop_front() {
-            let _ = end.await;
         }
     }
 
@@ -110,7 +133,7 @@ impl Sequencer {
                         }
                         Admission::Answered(answer) => {
                             let stage = if answer.is_ok() { "duplicate" } else { "conflict" };
-                            self.metrics.event(stage, draft.event_type.as_str());
+                            self.metrics.events(stage, [&draft.event_type].into_iter());
                             Outcome::Told(answer)
                         }
                         Admission::Twin(first) => Outcome::Twin(first),
@@ -138,19 +161,24 @@ impl Sequencer {
         &mut self,
         submissions: &[Submission],
     ) -> Result<Vec<Option<Known>>, StoreError> {
-        let ids: Vec<EventId> =
-            submissions.iter().flat_map(|s| &s.drafts).filter_map(|draft| draft.id).collect();
-        if ids.is_empty() {
-            return Ok(Vec::new());
+        let ids = || submissions.iter().flat_map(|s| &s.drafts).filter_map(|draft| draft.id);
+        let doubtful: Vec<EventId> = ids().filter(|id| !self.recent.excludes(*id)).collect();
+        if doubtful.is_empty() {
+            return Ok(vec![None; ids().count()]);
         }
-        if ids.iter().any(|id| self.ids_at_writer.contains(id)) {
+        if doubtful.iter().any(|id| self.ids_at_writer.contains(id)) {
             // A repetition of what is just being committed: its place is known in a moment.
             while let Some((_, end)) = self.at_writer.pop_front() {
                 let _ = end.await;
             }
             self.ids_at_writer.clear();
         }
-        self.store.reader().known(ids).await
+        let mut known = self.store.reader().known(doubtful).await?.into_iter();
+        let answer = |id| match self.recent.excludes(id) {
+            true => None,
+            false => known.next().flatten(),
+        };
+        Ok(ids().map(answer).collect())
     }
 
     fn forget_committed(&mut self) {
@@ -178,7 +206,7 @@ impl Sequencer {
         for item in items {
             match item.held {
                 Some(held) => {
-                    self.metrics.event("held", item.event.event_type.as_str());
+                    self.metrics.events("held", [&item.event.event_type].into_iter());
                     fates.push(Err(held));
                 }
                 None => {
@@ -194,15 +222,16 @@ impl Sequencer {
         }
         self.metrics.batch_events.observe(entries.len() as f64);
         let (ended, end) = oneshot::channel();
+        ids.iter().for_each(|id| self.recent.add(*id));
         self.ids_at_writer.extend(&ids);
         self.at_writer.push_back((ids, end));
         let metrics = self.metrics.clone();
         let done = Box::new(move |committed: Result<Vec<Arc<LogEntry>>, StoreError>| {
             match committed {
                 Ok(entries) => {
-                    for entry in &entries {
-                        let stage = if entry.dropped.is_some() { "dropped" } else { "accepted" };
-                        metrics.event(stage, entry.event.event_type.as_str());
+                    for (stage, is_dropped) in [("accepted", false), ("dropped", true)] {
+                        let of_stage = entries.iter().filter(|e| e.dropped.is_some() == is_dropped);
+                        metrics.events(stage, of_stage.map(|entry| &entry.event.event_type));
                     }
                     answer(answers, &fates, &entries);
                 }

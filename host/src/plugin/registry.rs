@@ -30,9 +30,10 @@ use super::{
     linker::linker,
     manifest::Manifest,
     plugin::Plugin,
+    set::PluginSet,
     status::PluginStatus,
     trust::TrustedKeys,
-    versions::{Disabled, Plan, PluginSet, RollBackError, Versions},
+    versions::{Disabled, Plan, RollBackError, Versions},
 };
 use crate::{event::PluginName, store::state::State, strict_toml};
 

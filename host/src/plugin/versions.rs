@@ -21,44 +21,10 @@ use super::{
     plugin::Plugin,
     probation::Probation,
     registry::Change,
+    set::PluginSet,
     status::{CameBy, PluginState, PluginStatus, VersionStatus},
 };
-use crate::{
-    event::{PluginName, Timestamp},
-    store::state::Pending,
-};
-
-/// What runs, at one moment.
-#[derive(Default)]
-pub struct PluginSet {
-    /// By (order, name).
-    pub filters: Vec<Arc<Plugin>>,
-    /// By (order, name).
-    pub enrichers: Vec<Arc<Plugin>>,
-    /// By name.
-    pub reactions: Vec<Arc<Plugin>>,
-}
-
-impl PluginSet {
-    /// What filters and enrichers wrote since the last taking, for the commit of the batch.
-    pub fn take_written(&self) -> Vec<Pending> {
-        self.pipeline().filter_map(|plugin| plugin.pipeline_state().take()).collect()
-    }
-
-    /// Whether filters or enrichers have written anything since the last taking.
-    pub fn has_written(&self) -> bool {
-        self.pipeline().any(|plugin| plugin.pipeline_state().waiting() > 0)
-    }
-
-    /// Undoes what filters and enrichers wrote since the last taking.
-    pub fn give_up_written(&self) {
-        self.pipeline().for_each(|plugin| plugin.pipeline_state().give_up());
-    }
-
-    fn pipeline(&self) -> impl Iterator<Item = &Arc<Plugin>> {
-        self.filters.iter().chain(&self.enrichers)
-    }
-}
+use crate::event::{PluginName, Timestamp};
 
 /// That an operator has disabled a plugin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -355,22 +321,9 @@ impl Versions {
 
     fn publish(&self, state: &State) {
         let running = state.plugins.iter().filter(|(name, _)| !state.disabled.contains_key(*name));
-        let running: Vec<&Arc<Plugin>> =
-            running.filter_map(|(_, known)| Some(&known.running.as_ref()?.plugin)).collect();
-        let ordered = |has: fn(&Plugin) -> bool| {
-            let mut plugins: Vec<Arc<Plugin>> =
-                running.iter().filter(|p| has(p)).map(|p| Arc::clone(p)).collect();
-            plugins.sort_by(|a, b| {
-                (a.manifest().order, a.name()).cmp(&(b.manifest().order, b.name()))
-            });
-            plugins
-        };
-        let reactions = running.iter().filter(|p| p.roles().reaction);
-        self.set.send_replace(Arc::new(PluginSet {
-            filters: ordered(|plugin| plugin.roles().filter),
-            enrichers: ordered(|plugin| plugin.roles().enricher),
-            reactions: reactions.map(|p| Arc::clone(p)).collect(),
-        }));
+        let running =
+            running.filter_map(|(_, known)| Some(Arc::clone(&known.running.as_ref()?.plugin)));
+        self.set.send_replace(Arc::new(PluginSet::new(running)));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

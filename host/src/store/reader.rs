@@ -95,6 +95,8 @@ impl Reader {
     /// [`StoreError::Read`] when SQLite fails.
     pub async fn known(&self, ids: Vec<EventId>) -> Result<Vec<Option<Known>>, StoreError> {
         self.run(move |db| {
+            // One look at the file's state for all of them.
+            let db = db.unchecked_transaction()?;
             let mut find = db.prepare_cached(
                 "SELECT seq, digest, dropped_by IS NOT NULL FROM events WHERE id = ?1",
             )?;
@@ -109,6 +111,23 @@ impl Reader {
                 .optional()
             };
             ids.iter().map(&mut read).collect()
+        })
+        .await
+    }
+
+    /// The greatest id by the clock ([`EventId::is_by_the_clock`]) in a range.
+    ///
+    /// # Errors
+    /// [`StoreError::TooSlow`] after five seconds; [`StoreError::Read`] when SQLite fails.
+    pub async fn greatest_id(
+        &self,
+        range: std::ops::Range<EventId>,
+    ) -> Result<Option<EventId>, StoreError> {
+        self.run(move |db| {
+            let sql = "SELECT id FROM events WHERE id >= ?1 AND id < ?2 AND substr(id, 15, 1) = '7' \
+                       ORDER BY id DESC LIMIT 1";
+            let bounds = [range.start.to_string(), range.end.to_string()];
+            db.prepare(sql)?.query_row(bounds, |row| row::parsed(row, 0)).optional()
         })
         .await
     }

@@ -29,6 +29,7 @@ const STEPS: &[M<'_>] = &[
     M::up(include_str!("migrations/03_state.sql")),
     M::up(include_str!("migrations/04_no_inline_index.sql")),
     M::up(include_str!("migrations/05_plugins.sql")),
+    M::up(include_str!("migrations/06_plain_check.sql")),
 ];
 const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
 
@@ -58,6 +59,10 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
         .to_latest(&mut connection)
         .map_err(|source| OpenError::Migration { path: path.into(), source: Box::new(source) })?;
     connection.pragma_update(None, "application_id", APPLICATION_ID).map_err(sqlite)?;
+    // Only now: a migration may have to change the words of the schema.
+    connection
+        .set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)
+        .map_err(sqlite)?;
     Ok(Opened { connection, lock })
 }
 
@@ -159,6 +164,5 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     // The inner pages of the indexes stay in memory, which SQLite's 2 MB would not hold. Kibibytes.
     connection.pragma_update(None, "cache_size", -65_536)?;
     connection.set_prepared_statement_cache_capacity(32);
-    connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     Ok(())
 }

@@ -23,8 +23,9 @@ use super::{
     state::Pending,
 };
 
-/// The most events of one transaction. More would make the first of them wait.
-const GROUP: usize = 4096;
+/// A transaction takes in another batch while it has fewer events than this. So none has more than
+/// the bus has slots: a subscriber that keeps up must not fall behind over one commit.
+const GROUP: usize = 512;
 
 /// The WAL is moved into the main file past this many pages of 4 KiB. Not past a size of its file,
 /// which stays as it is when SQLite begins to write it anew.

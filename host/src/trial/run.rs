@@ -78,14 +78,8 @@ impl Trial {
         let registry =
             Registry::new(None, None, State::in_memory())?.with_environment(environment.clone());
         let plugin = Arc::new(registry.examine(file).await?);
-        let roles = plugin.roles();
-        let set = |has: bool| has.then(|| Arc::clone(&plugin)).into_iter().collect();
         Ok(Self {
-            plugins: PluginSet {
-                filters: set(roles.filter),
-                enrichers: set(roles.enricher),
-                reactions: set(roles.reaction),
-            },
+            plugins: PluginSet::new([Arc::clone(&plugin)].into_iter()),
             plugin,
             environment,
             _registry: registry,
