@@ -5,6 +5,11 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use ennio::cli::{self, Cli};
 
+/// Events are made on one thread and dropped on another, which the system's allocator answers with
+/// locks.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Runtime::new() {

@@ -26,11 +26,13 @@ pub fn main(arguments: &[String]) {
 /// One event a request, one request after the other on each connection.
 async fn one(address: &str, connections: usize, requests: usize) -> f64 {
     let mut source = Source::new();
-    let each = requests / connections;
     let mut work = Vec::new();
     for _ in 0..connections {
-        let bodies: Vec<Vec<u8>> = (0..each).map(|_| request(address, &source.json())).collect();
-        work.push((TcpStream::connect(address).await.unwrap(), bodies));
+        work.push((TcpStream::connect(address).await.unwrap(), Vec::new()));
+    }
+    // In turn, as they were made: senders share a clock.
+    for number in 0..requests / connections * connections {
+        work[number % connections].1.push(request(address, &source.json()));
     }
     let begun = Instant::now();
     let tasks: Vec<_> = work

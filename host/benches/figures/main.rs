@@ -34,6 +34,10 @@ mod table;
 
 use table::Table;
 
+/// As the host has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How much of everything.
 #[derive(Debug, Clone, Copy)]
 pub struct Scale {
@@ -65,10 +69,12 @@ fn main() {
     let wanted: Vec<&String> = arguments.iter().filter(|a| !a.starts_with("--")).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let mut table = Table::new();
-    let groups: [(&str, Rows); 6] = [
+    let groups: [(&str, Rows); 8] = [
         ("commit", commit::rows),
         ("filter", plugins::rows),
         ("pipeline", pipeline::rows),
+        ("hundred", pipeline::hundred),
+        ("latency", pipeline::latency),
         ("nats", nats::rows),
         ("http", http::rows),
         ("process", process::rows),

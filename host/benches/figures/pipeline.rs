@@ -40,8 +40,6 @@ pub fn rows(runtime: &Runtime, scale: Scale, table: &mut Table) {
         "events/s",
         Goal::Share(0.7),
     );
-    hundred(runtime, scale, table);
-    latency(runtime, scale, table);
 }
 
 /// The commit row's rate at the size of these rows.
@@ -106,7 +104,7 @@ async fn through(plugins: &[(&str, &str)], events: u64) -> f64 {
 }
 
 /// What a hundred plugins cost that do not want the events, in turns with none.
-fn hundred(runtime: &Runtime, scale: Scale, table: &mut Table) {
+pub fn hundred(runtime: &Runtime, scale: Scale, table: &mut Table) {
     let never = vec![("keep-all", "subscribe = [\"ennio.custom.nobody.never\"]\n"); 100];
     let events = scale.stream / 3;
     let (mut without, mut with) = (Vec::new(), Vec::new());
@@ -121,7 +119,7 @@ fn hundred(runtime: &Runtime, scale: Scale, table: &mut Table) {
 
 /// From the call of `publish` to the subscriber, at a thousand events a second, beside commits of one
 /// event each.
-fn latency(runtime: &Runtime, scale: Scale, table: &mut Table) {
+pub fn latency(runtime: &Runtime, scale: Scale, table: &mut Table) {
     let folder = tempfile::tempdir().unwrap();
     let mut source = Source::new();
     let entries: Vec<NewEntry> = (0..2000).map(|_| source.entry()).collect();

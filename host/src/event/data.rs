@@ -54,8 +54,21 @@ impl Data {
     /// A [`Reason`] when the patch is no JSON, or the result would break a bound.
     pub fn merged(&self, patch: &str) -> Result<Self, Reason> {
         let patch: Self = patch.parse()?;
-        let merged = merge(Some(&self.0), &patch.0).map_err(|e| Reason::Syntax(e.to_string()))?;
-        merged.get().parse()
+        // Made of two values within bounds, at their own levels: it is compact and not too deep.
+        let mut merged = String::with_capacity(self.as_str().len() + patch.as_str().len());
+        merge(Some(&self.0), &patch.0, &mut merged).map_err(syntax)?;
+        Self::of_compact(merged)
+    }
+
+    fn of_compact(text: String) -> Result<Self, Reason> {
+        if text.len() > MAX_DATA_BYTES {
+            return Err(Reason::TooLong {
+                limit: MAX_DATA_BYTES,
+                found: text.len(),
+                unit: "bytes",
+            });
+        }
+        RawValue::from_string(text).map(Self).map_err(syntax)
     }
 }
 
@@ -82,22 +95,16 @@ impl FromStr for Data {
         Depth(MAX_DATA_DEPTH).deserialize(&mut json).and_then(|()| json.end()).map_err(
             |e| match e.classify() {
                 serde_json::error::Category::Data => Reason::TooDeep { limit: MAX_DATA_DEPTH },
-                _ => Reason::Syntax(e.to_string()),
+                _ => syntax(e),
             },
         )?;
         // Only of valid JSON is the white space known to be meaningless: `1 2` is not `12`.
-        let text = compact(text);
-        if text.len() > MAX_DATA_BYTES {
-            return Err(Reason::TooLong {
-                limit: MAX_DATA_BYTES,
-                found: text.len(),
-                unit: "bytes",
-            });
-        }
-        RawValue::from_string(text.into_owned())
-            .map(Self)
-            .map_err(|e| Reason::Syntax(e.to_string()))
+        Self::of_compact(compact(text).into_owned())
     }
+}
+
+fn syntax(e: serde_json::Error) -> Reason {
+    Reason::Syntax(e.to_string())
 }
 
 /// `text` without white space between its tokens.
@@ -187,39 +194,120 @@ impl<'de> Visitor<'de> for Depth {
     }
 }
 
-type Object<'a> = IndexMap<Cow<'a, str>, Cow<'a, RawValue>>;
-
-/// RFC 7396 over raw text: only the objects on the patch's path are opened. Both sides are bounded
-/// in depth, so the recursion is.
-fn merge(target: Option<&RawValue>, patch: &RawValue) -> serde_json::Result<Box<RawValue>> {
-    let Some(changes) = object(patch)? else {
-        return Ok(patch.to_owned());
+/// RFC 7396 over raw text: only the objects on the patch's path are opened, everything else is
+/// copied. Of a name that is given twice the last value counts. Both sides are bounded in depth, so
+/// the recursion is.
+fn merge(target: Option<&RawValue>, patch: &RawValue, out: &mut String) -> serde_json::Result<()> {
+    let Some(changes) = members(patch)? else {
+        out.push_str(patch.get());
+        return Ok(());
     };
-    let mut merged = match target.map(object).transpose()?.flatten() {
-        Some(object) => object,
-        None => Object::new(),
-    };
-    for (key, change) in changes {
-        if change.get() == "null" {
-            merged.shift_remove(&key);
-            continue;
+    let mut changes: IndexMap<Cow<'_, str>, Change<'_>> = changes
+        .into_iter()
+        .map(|(key, to)| Ok((name(key)?, Change::new(key, to))))
+        .collect::<serde_json::Result<_>>()?;
+    let mut kept = Vec::new();
+    for (key, value) in target.map(members).transpose()?.flatten().unwrap_or_default() {
+        let change = changes.get_index_of(&*name(key)?);
+        if let Some((_, change)) = change.and_then(|at| changes.get_index_mut(at)) {
+            change.from = Some(value);
         }
-        let value = merge(merged.get(&key).map(Cow::as_ref), &change)?;
-        merged.insert(key, Cow::Owned(value));
+        kept.push((key, value, change));
     }
-    serde_json::value::to_raw_value(&merged)
+    out.push('{');
+    let begin = out.len();
+    for (key, value, change) in kept {
+        match change {
+            None => {
+                member(out, begin, key);
+                out.push_str(value.get());
+            }
+            Some(at) => {
+                if let Some((_, change)) = changes.get_index_mut(at) {
+                    change.write(out, begin, key)?;
+                }
+            }
+        }
+    }
+    for change in changes.values_mut() {
+        change.write(out, begin, change.key)?;
+    }
+    out.push('}');
+    Ok(())
 }
 
-fn object(raw: &RawValue) -> serde_json::Result<Option<Object<'_>>> {
+/// What a patch does to one member.
+struct Change<'a> {
+    key: &'a RawValue,
+    from: Option<&'a RawValue>,
+    to: &'a RawValue,
+    is_done: bool,
+}
+
+impl<'a> Change<'a> {
+    fn new(key: &'a RawValue, to: &'a RawValue) -> Self {
+        Self { key, from: None, to, is_done: false }
+    }
+
+    /// The member as it is then, once.
+    fn write(&mut self, out: &mut String, begin: usize, key: &RawValue) -> serde_json::Result<()> {
+        if std::mem::replace(&mut self.is_done, true) || self.to.get() == "null" {
+            return Ok(());
+        }
+        member(out, begin, key);
+        merge(self.from, self.to, out)
+    }
+}
+
+/// Begins a member of the object that begins at `begin`.
+fn member(out: &mut String, begin: usize, key: &RawValue) {
+    if out.len() > begin {
+        out.push(',');
+    }
+    out.push_str(key.get());
+    out.push(':');
+}
+
+/// What a key says.
+fn name(key: &RawValue) -> serde_json::Result<Cow<'_, str>> {
     #[derive(Deserialize)]
-    #[serde(transparent)]
-    struct Members<'a>(#[serde(borrow)] IndexMap<Key<'a>, &'a RawValue>);
-    #[derive(Deserialize, PartialEq, Eq, Hash)]
-    struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    let plain = key.get().strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    match plain.filter(|text| !text.contains('\\')) {
+        Some(text) => Ok(Cow::Borrowed(text)),
+        None => serde_json::from_str(key.get()).map(|Text(text)| text),
+    }
+}
+
+/// The members of an object, names as written; `None` for any other value.
+fn members(raw: &RawValue) -> serde_json::Result<Option<Vec<(&RawValue, &RawValue)>>> {
+    struct Members<'a>(Vec<(&'a RawValue, &'a RawValue)>);
+    struct Collect;
+
+    impl<'de> Visitor<'de> for Collect {
+        type Value = Members<'de>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+            let mut members = Vec::new();
+            while let Some(member) = map.next_entry()? {
+                members.push(member);
+            }
+            Ok(Members(members))
+        }
+    }
+
+    impl<'de> Deserialize<'de> for Members<'de> {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            from.deserialize_map(Collect)
+        }
+    }
 
     if !raw.get().starts_with('{') {
         return Ok(None);
     }
-    let members: Members<'_> = serde_json::from_str(raw.get())?;
-    Ok(Some(members.0.into_iter().map(|(key, value)| (key.0, Cow::Borrowed(value))).collect()))
+    serde_json::from_str(raw.get()).map(|Members(members)| Some(members))
 }

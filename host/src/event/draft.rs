@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
@@ -57,25 +57,31 @@ impl Draft {
         }
     }
 
-    /// Reads one JSON object. A member that is `null` counts as left out.
+    /// Reads one JSON object, in one pass. A member that is `null` counts as left out.
     ///
     /// # Errors
-    /// [`EventError`] with the first field that is unknown, missing, given twice or out of its
-    /// bounds, and why; its field is `body` when `json` is no JSON object.
+    /// [`EventError`] with the first field that is unknown, given twice, out of its bounds or, at
+    /// the end, missing, and why; its field is `body` when `json` is no JSON object.
     pub fn parse(json: &[u8]) -> Result<Self, EventError> {
-        let mut fault = None;
+        let mut place = Place::Body;
         let mut reader = serde_json::Deserializer::from_slice(json);
-        let members = Members { fault: &mut fault }
+        let members = Reader { place: &mut place }
             .deserialize(&mut reader)
             .and_then(|members| reader.end().map(|()| members));
-        match (members, fault) {
-            (_, Some(fault)) => Err(fault),
-            (Ok(members), None) => members.try_into(),
-            (Err(e), None) if e.is_data() => Err(EventError::new(
+        match (members, place) {
+            (Ok(members), _) => members.try_into(),
+            (Err(_), Place::Fault(fault)) => Err(fault),
+            (Err(e), Place::Field(field)) if e.is_data() => {
+                Err(EventError::new(field, Reason::WrongType { expected: "a string" }))
+            }
+            (Err(e), Place::Field(field)) if e.is_syntax() => {
+                Err(EventError::new(field, Reason::Syntax(e.to_string())))
+            }
+            (Err(e), Place::Body) if e.is_data() => Err(EventError::new(
                 "body",
                 Reason::WrongType { expected: "a JSON object, one event" },
             )),
-            (Err(e), None) => Err(EventError::new("body", Reason::Syntax(e.to_string()))),
+            (Err(e), _) => Err(EventError::new("body", Reason::Syntax(e.to_string()))),
         }
     }
 
@@ -133,95 +139,119 @@ impl From<Event> for Draft {
     }
 }
 
-/// The eight members, each still raw, so that an error can name its field.
+/// What an object said of the eight members.
 #[derive(Default)]
-struct Raw<'a>([Option<&'a RawValue>; 8]);
+struct Members {
+    id: Option<EventId>,
+    event_type: Option<EventType>,
+    priority: Option<EventPriority>,
+    session_id: Option<SessionId>,
+    project_id: Option<ProjectId>,
+    timestamp: Option<Timestamp>,
+    message: Option<Message>,
+    data: Option<Data>,
+}
 
-impl<'a> Raw<'a> {
-    fn get(&self, field: &'static str) -> Option<&'a RawValue> {
-        let at = FIELDS.iter().position(|name| *name == field)?;
-        self.0.get(at).copied().flatten().filter(|raw| raw.get() != "null")
-    }
+impl TryFrom<Members> for Draft {
+    type Error = EventError;
 
-    fn text<T: FromStr<Err = Reason>>(&self, field: &'static str) -> Result<Option<T>, EventError> {
-        let Some(raw) = self.get(field) else { return Ok(None) };
-        let text: Cow<'_, str> = match serde_json::from_str(raw.get()) {
-            Ok(Text(text)) => text,
-            Err(e) if e.is_data() => {
-                return Err(EventError::new(field, Reason::WrongType { expected: "a string" }));
-            }
-            Err(e) => return Err(EventError::new(field, Reason::Syntax(e.to_string()))),
-        };
-        text.parse().map(Some).map_err(|reason| EventError::new(field, reason))
+    fn try_from(members: Members) -> Result<Self, EventError> {
+        let missing = |field| move || EventError::new(field, Reason::Missing);
+        Ok(Self {
+            id: members.id,
+            event_type: members.event_type.ok_or_else(missing("event_type"))?,
+            priority: members.priority,
+            session_id: members.session_id.ok_or_else(missing("session_id"))?,
+            project_id: members.project_id.ok_or_else(missing("project_id"))?,
+            timestamp: members.timestamp,
+            message: members.message,
+            data: members.data,
+        })
     }
+}
 
-    fn required<T: FromStr<Err = Reason>>(&self, field: &'static str) -> Result<T, EventError> {
-        self.text(field)?.ok_or_else(|| EventError::new(field, Reason::Missing))
-    }
+/// Where reading has come to, since a serde error cannot name a field.
+enum Place {
+    /// Between the members.
+    Body,
+    /// In the value of this member.
+    Field(&'static str),
+    /// This is wrong, and reading ended.
+    Fault(EventError),
+}
+
+struct Reader<'p> {
+    place: &'p mut Place,
 }
 
 #[derive(serde::Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-impl TryFrom<Raw<'_>> for Draft {
-    type Error = EventError;
+impl Reader<'_> {
+    fn fault<E: serde::de::Error>(&mut self, field: &str, reason: Reason) -> E {
+        let field: String = field.chars().take(64).collect();
+        *self.place = Place::Fault(EventError::new(field, reason));
+        E::custom("see the place")
+    }
 
-    fn try_from(raw: Raw<'_>) -> Result<Self, EventError> {
-        let data = raw.get("data").map(|data| data.get().parse());
-        Ok(Self {
-            id: raw.text("id")?,
-            event_type: raw.required("event_type")?,
-            priority: raw.text("priority")?,
-            session_id: raw.required("session_id")?,
-            project_id: raw.required("project_id")?,
-            timestamp: raw.text("timestamp")?,
-            message: raw.text("message")?,
-            data: data.transpose().map_err(|reason| EventError::new("data", reason))?,
-        })
+    /// The next value, which has to be a string or `null`.
+    fn text<'de, T, A>(&mut self, field: &'static str, map: &mut A) -> Result<Option<T>, A::Error>
+    where
+        T: FromStr<Err = Reason>,
+        A: MapAccess<'de>,
+    {
+        let Some(Text(text)) = map.next_value()? else { return Ok(None) };
+        text.parse().map(Some).map_err(|reason| self.fault(field, reason))
     }
 }
 
-/// Collects the members of one object; what is no member of an event is left in `fault`, since a
-/// serde error can only be a text.
-struct Members<'f> {
-    fault: &'f mut Option<EventError>,
-}
+impl<'de> DeserializeSeed<'de> for Reader<'_> {
+    type Value = Members;
 
-impl<'de> DeserializeSeed<'de> for Members<'_> {
-    type Value = Raw<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Raw<'de>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Members, D::Error> {
         from.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for Members<'_> {
-    type Value = Raw<'de>;
+impl<'de> Visitor<'de> for Reader<'_> {
+    type Value = Members;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an event")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw<'de>, A::Error> {
-        let mut raw = Raw::default();
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Members, A::Error> {
+        let mut members = Members::default();
+        let mut seen = [false; FIELDS.len()];
         while let Some(Text(key)) = map.next_key()? {
-            let slot = FIELDS.iter().position(|name| *name == key).and_then(|at| raw.0.get_mut(at));
-            let fault = match slot {
-                Some(slot) => slot.replace(map.next_value()?).map(|_| Reason::Twice),
-                None => {
-                    map.next_value::<IgnoredAny>()?;
-                    Some(match ENVELOPE.contains(&&*key) {
-                        true => Reason::HostOnly,
-                        false => Reason::UnknownField(nearest(&key, FIELDS)),
-                    })
-                }
+            let at = FIELDS.iter().position(|name| *name == key);
+            let Some((field, seen)) = at.and_then(|at| FIELDS.get(at).zip(seen.get_mut(at))) else {
+                map.next_value::<IgnoredAny>()?;
+                return Err(match ENVELOPE.contains(&&*key) {
+                    true => self.fault(&key, Reason::HostOnly),
+                    false => self.fault(&key, Reason::UnknownField(nearest(&key, FIELDS))),
+                });
             };
-            if let Some(reason) = fault {
-                let field: String = key.chars().take(64).collect();
-                *self.fault = Some(EventError::new(field, reason));
-                return Err(A::Error::custom("see fault"));
+            if std::mem::replace(seen, true) {
+                return Err(self.fault(field, Reason::Twice));
             }
+            *self.place = Place::Field(field);
+            match *field {
+                "id" => members.id = self.text(field, &mut map)?,
+                "event_type" => members.event_type = self.text(field, &mut map)?,
+                "priority" => members.priority = self.text(field, &mut map)?,
+                "session_id" => members.session_id = self.text(field, &mut map)?,
+                "project_id" => members.project_id = self.text(field, &mut map)?,
+                "timestamp" => members.timestamp = self.text(field, &mut map)?,
+                "message" => members.message = self.text(field, &mut map)?,
+                // Read as text, not as a value: it stays as it was sent.
+                _ => {
+                    let data = map.next_value::<Option<&RawValue>>()?.map(|raw| raw.get().parse());
+                    members.data = data.transpose().map_err(|reason| self.fault(field, reason))?;
+                }
+            }
+            *self.place = Place::Body;
         }
-        Ok(raw)
+        Ok(members)
     }
 }

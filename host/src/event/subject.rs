@@ -29,7 +29,7 @@ impl Subject {
         let action = event_type.action();
         let owner = match category {
             Category::Lifecycle => {
-                return Self(format!("{ROOT}.{}.{action}", category.token()).into());
+                return Self([ROOT, category.token(), action].join(".").into());
             }
             Category::Node => {
                 data.host().filter(|host| check(host, 64, TOKEN, is_token_byte).is_ok())
@@ -37,7 +37,7 @@ impl Subject {
             _ => None,
         };
         let owner = owner.as_deref().unwrap_or(project.as_str());
-        Self(format!("{ROOT}.{}.{owner}.{action}", category.token()).into())
+        Self([ROOT, category.token(), owner, action].join(".").into())
     }
 
     /// The whole subject.

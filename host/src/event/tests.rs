@@ -132,6 +132,67 @@ fn a_merge_patch_follows_rfc_7396() {
 }
 
 #[test]
+fn a_merge_patch_keeps_what_it_does_not_name_to_the_byte() {
+    for (target, patch, result) in [
+        (
+            r#"{"a\u0062":1.50,"b":-0,"c":[1e2]}"#,
+            r#"{"b":1}"#,
+            r#"{"a\u0062":1.50,"b":1,"c":[1e2]}"#,
+        ),
+        (r#"{"a":1}"#, r#"{"\u0061":2}"#, r#"{"a":2}"#),
+        (r#"{"a":1,"b":2,"a":{"x":3}}"#, r#"{"a":{"y":4}}"#, r#"{"a":{"x":3,"y":4},"b":2}"#),
+        (r#"{"b":2,"b":3}"#, r#"{"a":1}"#, r#"{"b":2,"b":3,"a":1}"#),
+        (r#"{"b":2}"#, r#"{"b":1,"b":null}"#, "{}"),
+    ] {
+        let merged = target.parse::<Data>().unwrap().merged(patch).unwrap();
+        assert_eq!(merged.as_str(), result, "{target} + {patch}");
+    }
+}
+
+/// The pseudocode of RFC 7396.
+fn merge_patch(target: &mut serde_json::Value, patch: &serde_json::Value) {
+    let Some(changes) = patch.as_object() else { return *target = patch.clone() };
+    if !target.is_object() {
+        *target = serde_json::json!({});
+    }
+    let object = target.as_object_mut().unwrap();
+    for (name, change) in changes {
+        match change.is_null() {
+            true => drop(object.remove(name)),
+            false => merge_patch(object.entry(name).or_insert(serde_json::Value::Null), change),
+        }
+    }
+}
+
+fn json() -> impl Strategy<Value = serde_json::Value> {
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(Into::into),
+        any::<i64>().prop_map(Into::into),
+        "[a\"\\\\é\n]{0,3}".prop_map(Into::into),
+    ];
+    leaf.prop_recursive(4, 32, 4, |inner| {
+        let object = prop::collection::btree_map("[ab\"\\\\]{1,2}", inner.clone(), 0..4);
+        prop_oneof![
+            3 => object.prop_map(|members| members.into_iter().collect::<serde_json::Map<_, _>>().into()),
+            1 => prop::collection::vec(inner, 0..3).prop_map(Into::into),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_merge_of_texts_is_the_merge_of_values(target in json(), patch in json()) {
+        let merged = target.to_string().parse::<Data>().unwrap().merged(&patch.to_string()).unwrap();
+        let again: Data = merged.as_str().parse().unwrap();
+        prop_assert_eq!(&again, &merged, "compact and within bounds");
+        let mut expected = target;
+        merge_patch(&mut expected, &patch);
+        prop_assert_eq!(serde_json::from_str::<serde_json::Value>(merged.as_str()).unwrap(), expected);
+    }
+}
+
+#[test]
 fn a_retry_has_the_same_digest_and_other_content_another() {
     let parse = |text: &str| Draft::parse(text.as_bytes()).unwrap();
     let sent = r#"{"event_type":"ci_failing","session_id":"s","project_id":"p","data":{"a":1}}"#;

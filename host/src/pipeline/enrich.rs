@@ -9,7 +9,7 @@ use crate::{
     store::Change,
 };
 
-use super::item::{Item, chosen, events, on_error};
+use super::item::{Item, Members, chosen, events, on_error};
 
 pub(super) async fn enrich(plugins: &PluginSet, items: &mut [Item]) {
     let stage = &plugins.enrichers;
@@ -28,9 +28,9 @@ pub(super) async fn enrich(plugins: &PluginSet, items: &mut [Item]) {
             match patch {
                 Ok(None) => {}
                 Ok(Some(patch)) => match apply(&item.event, &patch) {
-                    Ok(Some((event, record))) => {
+                    Ok(Some((members, record))) => {
                         let (plugin, version) = (plugin.name().clone(), patch.version);
-                        moved |= item.change(event, Change { plugin, version, patch: record });
+                        moved |= item.change(members, Change { plugin, version, patch: record });
                         changed += 1;
                     }
                     Ok(None) => {}
@@ -50,8 +50,8 @@ pub(super) async fn enrich(plugins: &PluginSet, items: &mut [Item]) {
     }
 }
 
-/// The patched event and the change as JSON; `None` when the patch changes nothing.
-fn apply(event: &Event, patch: &Patch) -> Result<Option<(Event, String)>, String> {
+/// What the patch changes, and the same as JSON; `None` when it changes nothing.
+fn apply(event: &Event, patch: &Patch) -> Result<Option<(Members, String)>, String> {
     #[derive(Serialize)]
     struct Record<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,20 +83,18 @@ fn apply(event: &Event, patch: &Patch) -> Result<Option<(Event, String)>, String
         None => None,
     };
     let data = data.filter(|data| *data != event.data);
-    if priority.is_none() && message.is_none() && data.is_none() {
+    let members = Members { priority, message, data };
+    if members.is_empty() {
         return Ok(None);
     }
-    let merge = match (&data, &patch.data) {
+    let merge = match (&members.data, &patch.data) {
         (Some(_), Some(merge)) => Some(serde_json::from_str(merge).map_err(|e| e.to_string())?),
         _ => None,
     };
-    let record = Record { priority, message: message.as_ref().map(Message::as_str), data: merge };
+    let message = members.message.as_ref().map(Message::as_str);
+    let record = Record { priority, message, data: merge };
     let record = serde_json::to_string(&record).map_err(|e| e.to_string())?;
-    let mut changed = event.clone();
-    changed.priority = priority.unwrap_or(changed.priority);
-    changed.message = message.unwrap_or(changed.message);
-    changed.data = data.unwrap_or(changed.data);
-    Ok(Some((changed, record)))
+    Ok(Some((members, record)))
 }
 
 #[cfg(test)]
@@ -119,9 +117,10 @@ mod tests {
             data: Some(r#"{"b":null,"c":3}"#.into()),
             version: "abc".into(),
         };
-        let (patched, record) = apply(&event(), &patch).unwrap().unwrap();
-        assert_eq!(patched.priority, EventPriority::Urgent);
-        assert_eq!(patched.data.as_str(), r#"{"a":1,"c":3}"#);
+        let (members, record) = apply(&event(), &patch).unwrap().unwrap();
+        assert_eq!(members.priority, Some(EventPriority::Urgent));
+        assert_eq!(members.message, None);
+        assert_eq!(members.data.unwrap().as_str(), r#"{"a":1,"c":3}"#);
         assert_eq!(record, r#"{"priority":"urgent","data":{"b":null,"c":3}}"#);
     }
 

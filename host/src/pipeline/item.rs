@@ -1,14 +1,42 @@
 //! One event on its way through the stages, and what every stage does with it alike.
 
+use std::mem::{replace, take};
+
 use tracing::warn;
 
 use crate::{
-    event::{Category, Cause, Digest, Draft, Dropped, Event, Subject, Timestamp},
+    event::{
+        Category, Cause, Data, Digest, Draft, Dropped, Event, EventPriority, Message, Subject,
+        Timestamp,
+    },
     plugin::{CallError, OnError, Plugin},
     store::{Change, NewEntry},
 };
 
 use super::messages::{Origin, PublishError};
+
+/// The members of an event that an enricher may change: those that it does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Members {
+    pub(super) priority: Option<EventPriority>,
+    pub(super) message: Option<Message>,
+    pub(super) data: Option<Data>,
+}
+
+impl Members {
+    pub(super) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Puts them into an event; those that were there.
+    fn exchange(self, event: &mut Event) -> Self {
+        Self {
+            priority: self.priority.map(|new| replace(&mut event.priority, new)),
+            message: self.message.map(|new| replace(&mut event.message, new)),
+            data: self.data.map(|new| replace(&mut event.data, new)),
+        }
+    }
+}
 
 /// An event on its way through the stages.
 pub(super) struct Item {
@@ -19,8 +47,8 @@ pub(super) struct Item {
     pub(super) changes: Vec<Change>,
     /// How plugins failed on it, for a rehearsal.
     pub(super) failures: Vec<String>,
-    /// As it was before the first enricher changed it, if one did.
-    pub(super) sent: Option<Event>,
+    /// What enrichers changed, as it was before the first of them.
+    sent: Members,
     digest: Digest,
     caused_by: Option<Cause>,
     hops: u8,
@@ -40,7 +68,7 @@ impl Item {
             held: None,
             changes: Vec::new(),
             failures: Vec::new(),
-            sent: None,
+            sent: Members::default(),
             digest,
             caused_by,
             hops,
@@ -48,27 +76,41 @@ impl Item {
     }
 
     /// An enricher changes it. Tells whether that moved it to another subject.
-    pub(super) fn change(&mut self, event: Event, change: Change) -> bool {
-        let before = std::mem::replace(&mut self.event, event);
-        self.sent.get_or_insert(before);
-        // Where a node's events go depends on their data.
+    pub(super) fn change(&mut self, members: Members, change: Change) -> bool {
+        let before = members.exchange(&mut self.event);
+        self.sent = Members {
+            priority: self.sent.priority.or(before.priority),
+            message: self.sent.message.take().or(before.message),
+            data: self.sent.data.take().or(before.data),
+        };
         self.changes.push(change);
-        if self.event.event_type.category() != Category::Node {
-            return false;
-        }
-        let subject = self.event.subject();
-        subject != std::mem::replace(&mut self.subject, subject.clone())
+        self.find_subject()
     }
 
     /// As if no plugin had seen it yet.
     pub(super) fn reset(&mut self) {
-        if let Some(sent) = self.sent.take() {
-            self.subject = sent.subject();
-            self.event = sent;
-        }
+        take(&mut self.sent).exchange(&mut self.event);
+        self.find_subject();
         self.dropped = None;
         self.changes.clear();
         self.failures.clear();
+    }
+
+    /// Where a node's events go depends on their data, which may have changed. Tells whether they go
+    /// elsewhere.
+    fn find_subject(&mut self) -> bool {
+        if self.event.event_type.category() != Category::Node {
+            return false;
+        }
+        let subject = self.event.subject();
+        subject != replace(&mut self.subject, subject.clone())
+    }
+
+    /// The event as it was sent.
+    pub(super) fn sent(&self) -> Event {
+        let mut event = self.event.clone();
+        self.sent.clone().exchange(&mut event);
+        event
     }
 
     pub(super) fn into_entry(self) -> NewEntry {

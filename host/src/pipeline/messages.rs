@@ -5,7 +5,7 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 use crate::{
-    event::{Cause, Draft, EventId, PluginName, Seq},
+    event::{Cause, Digest, Draft, EventId, PluginName, Seq},
     store::{Effect, StoreError, state::Pending},
 };
 
@@ -18,6 +18,8 @@ pub(super) enum Command {
 /// Events that go through the pipeline together, and are committed in one transaction.
 pub(super) struct Submission {
     pub(super) drafts: Vec<Draft>,
+    /// Of each draft.
+    pub(super) digests: Vec<Digest>,
     pub(super) origin: Origin,
     pub(super) effects: Vec<Effect>,
     pub(super) state: Option<Pending>,

@@ -94,7 +94,9 @@ impl Pipeline {
     ) -> Vec<Result<Receipt, PublishError>> {
         let count = drafts.len();
         let (reply, outcome) = oneshot::channel();
-        let submission = Submission { drafts, origin, effects, state, reply };
+        // Here and not in the sequencer, which is one for all senders.
+        let digests = drafts.iter().map(Draft::digest).collect();
+        let submission = Submission { drafts, digests, origin, effects, state, reply };
         if self.inbox.send(Command::Submit(submission)).await.is_err() {
             return vec![Err(PublishError::Closed); count];
         }

@@ -1,4 +1,4 @@
-//! Which ids cannot be in the log, without asking it.
+//! Which ids cannot be in the log, without asking it, and which are on their way there.
 //!
 //! Ids that senders mint by the clock (UUIDv7) grow: nearly each new one is greater than all in the
 //! log but the last few. So it is enough to remember those, and the greatest of all before them.
@@ -6,14 +6,16 @@
 //! log itself has each id once; it would refuse a batch.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     ops::Range,
 };
 
+use foldhash::fast::RandomState;
+
 use crate::event::{EventId, Timestamp};
 
-/// The ids that are remembered one by one. About 3 MB.
-const REMEMBERED: usize = 65_536;
+/// The ids that are remembered one by one, besides those on their way. About 2 MB.
+const REMEMBERED: usize = 32_768;
 /// How far ahead of the host's clock ids may be minted to be judged here, in microseconds: a year.
 /// Random ids hardly ever lie between its start and then.
 const AHEAD: i64 = 365 * 86_400 * 1_000_000;
@@ -25,9 +27,21 @@ pub(super) struct Recent {
     /// No id by the clock that is greater than this one, and in the range, is in the log, except
     /// for those that are remembered.
     floor: EventId,
-    remembered: HashSet<EventId>,
-    oldest_first: VecDeque<EventId>,
+    /// The batch that each went into the log with.
+    remembered: HashMap<EventId, u64, RandomState>,
+    oldest_first: VecDeque<(EventId, u64)>,
     limit: usize,
+}
+
+/// What is known of an id without the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Memory {
+    /// The log certainly does not have it, nor is it on its way there.
+    New,
+    /// It went with this batch, which may have been refused.
+    Batch(u64),
+    /// The log has to be asked.
+    Nothing,
 }
 
 /// The ids that a host that starts `now` can judge.
@@ -40,31 +54,37 @@ impl Recent {
     /// For a log in whose `range` `greatest` is the greatest id by the clock.
     pub(super) fn new(range: Range<EventId>, greatest: Option<EventId>) -> Self {
         let floor = greatest.unwrap_or(range.start);
-        Self {
-            range,
-            floor,
-            remembered: HashSet::new(),
-            oldest_first: VecDeque::new(),
-            limit: REMEMBERED,
+        let (remembered, oldest_first) = (HashMap::default(), VecDeque::new());
+        Self { range, floor, remembered, oldest_first, limit: REMEMBERED }
+    }
+
+    /// What is known of `id`.
+    pub(super) fn recall(&self, id: EventId) -> Memory {
+        match self.remembered.get(&id) {
+            Some(batch) => Memory::Batch(*batch),
+            None if self.judges(id) && id > self.floor => Memory::New,
+            None => Memory::Nothing,
         }
     }
 
-    /// Whether the log certainly does not have this id, and nobody has been told of it.
-    pub(super) fn excludes(&self, id: EventId) -> bool {
-        self.judges(id) && id > self.floor && !self.remembered.contains(&id)
+    /// This id goes into the log with this batch.
+    pub(super) fn add(&mut self, id: EventId, batch: u64) {
+        self.remembered.insert(id, batch);
+        self.oldest_first.push_back((id, batch));
     }
 
-    /// This id is on its way into the log.
-    pub(super) fn add(&mut self, id: EventId) {
-        if !self.judges(id) || !self.remembered.insert(id) {
-            return;
-        }
-        self.oldest_first.push_back(id);
-        if self.oldest_first.len() > self.limit
-            && let Some(oldest) = self.oldest_first.pop_front()
+    /// Forgets the oldest, but none of a batch from `under_way` on.
+    pub(super) fn forget(&mut self, under_way: u64) {
+        while self.oldest_first.len() > self.limit
+            && let Some((id, batch)) = self.oldest_first.pop_front_if(|(_, at)| *at < under_way)
         {
-            self.remembered.remove(&oldest);
-            self.floor = self.floor.max(oldest);
+            // What came again with a later batch stays.
+            if self.remembered.get(&id) == Some(&batch) {
+                self.remembered.remove(&id);
+            }
+            if self.judges(id) {
+                self.floor = self.floor.max(id);
+            }
         }
     }
 
@@ -75,8 +95,6 @@ impl Recent {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -109,13 +127,21 @@ mod tests {
             let greatest = by_the_clock.filter(|id| range.contains(id)).max().copied();
             let mut recent = Recent::new(range, greatest);
             recent.limit = limit;
-            let mut log: HashSet<EventId> = before.into_iter().collect();
-            for id in later {
-                if log.contains(&id) {
-                    prop_assert!(!recent.excludes(id), "{} is in the log", id);
+            let mut log: HashMap<EventId, Option<u64>> =
+                before.into_iter().map(|id| (id, None)).collect();
+            for (batch, id) in (0..).zip(later) {
+                let under_way = batch - (batch % 4);
+                match (recent.recall(id), log.get(&id)) {
+                    (Memory::New, None) | (Memory::Nothing, _) => {}
+                    (Memory::Batch(at), Some(Some(went))) if at == *went => {}
+                    (memory, truth) => prop_assert!(false, "{id}: {memory:?}, but {truth:?}"),
                 }
-                log.insert(id);
-                recent.add(id);
+                if let Some(Some(went)) = log.get(&id) && *went >= under_way {
+                    prop_assert_eq!(recent.recall(id), Memory::Batch(*went), "still on its way");
+                }
+                log.insert(id, Some(batch));
+                recent.add(id, batch);
+                recent.forget(under_way);
             }
         }
     }
@@ -123,11 +149,11 @@ mod tests {
     #[test]
     fn ids_that_grow_need_no_question() {
         let mut recent = Recent::new(range(Timestamp::now()), None);
-        for _ in 0..1000 {
+        for batch in 0..1000 {
             let id = EventId::mint();
-            assert!(recent.excludes(id), "{id}");
-            recent.add(id);
-            assert!(!recent.excludes(id), "{id}");
+            assert_eq!(recent.recall(id), Memory::New);
+            recent.add(id, batch);
+            assert_eq!(recent.recall(id), Memory::Batch(batch));
         }
     }
 }

@@ -43,7 +43,7 @@ pub(crate) async fn rehearse(
 impl From<Item> for Rehearsed {
     fn from(item: Item) -> Self {
         Self {
-            sent: item.sent.unwrap_or_else(|| item.event.clone()),
+            sent: item.sent(),
             event: item.event,
             subject: item.subject,
             dropped: item.dropped,

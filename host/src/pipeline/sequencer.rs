@@ -1,11 +1,7 @@
 //! The loop that gives events their order. Collect what waits, admit, filter, enrich, hand over to
 //! the writer; its answer goes to the senders without coming back here.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    ops::Range,
-    sync::Arc,
-};
+use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use tokio::{
     sync::{mpsc, oneshot},
@@ -14,7 +10,7 @@ use tokio::{
 use tracing::warn;
 
 use crate::{
-    event::{Draft, EventId, LogEntry, Timestamp},
+    event::{Draft, LogEntry, Timestamp},
     metrics::Metrics,
     plugin::{PluginSet, Registry},
     store::{Batch, Effect, Known, NewEntry, Store, StoreError, state::Pending},
@@ -25,7 +21,7 @@ use super::{
     enrich, filter,
     item::Item,
     messages::{Command, PublishError, Receipt, Reply, Status, Submission},
-    recent::{self, Recent},
+    recent::{self, Memory, Recent},
 };
 
 /// The most events of one batch: large enough to share a flush, small enough that plugins and
@@ -38,9 +34,10 @@ pub(super) struct Sequencer {
     store: Arc<Store>,
     plugins: Arc<Registry>,
     metrics: Metrics,
-    /// Batches at the writer, oldest first: their ids, and the notice of their end.
-    at_writer: VecDeque<(Vec<EventId>, oneshot::Receiver<()>)>,
-    ids_at_writer: HashSet<EventId>,
+    /// The notice of their end, for each batch at the writer, oldest first.
+    at_writer: VecDeque<oneshot::Receiver<()>>,
+    /// Batches that went to the writer and ended there.
+    ended: u64,
     recent: Recent,
 }
 
@@ -70,11 +67,11 @@ impl Sequencer {
                 Recent::new(range.start..range.start, None)
             }
         };
-        let (at_writer, ids_at_writer) = (VecDeque::new(), HashSet::new());
-        let mut this = Self { store, plugins, metrics, at_writer, ids_at_writer, recent };
+        let at_writer = VecDeque::new();
+        let mut this = Self { store, plugins, metrics, at_writer, ended: 0, recent };
         this.work(&mut inbox).await;
         // Everybody who was taken in is answered before the end.
-        while let Some((_, end)) = this.at_writer.pop_front() {
+        while let Some(end) = this.at_writer.pop_front() {
             let _ = end.await;
         }
     }
@@ -107,7 +104,7 @@ impl Sequencer {
     }
 
     async fn process(&mut self, submissions: Vec<Submission>) {
-        self.forget_committed();
+        self.forget_ended();
         let known = match self.known(&submissions).await {
             Ok(known) => known,
             Err(e) => return refuse(submissions, &PublishError::Store(e)),
@@ -119,12 +116,12 @@ impl Sequencer {
         let mut answers = Vec::new();
         let mut groups = Vec::new();
         for submission in submissions {
-            let Submission { drafts, origin, effects, state, reply } = submission;
+            let Submission { drafts, digests, origin, effects, state, reply } = submission;
             let first = items.len();
             let outcomes: Vec<Outcome> = drafts
                 .into_iter()
-                .map(|draft| {
-                    let digest = draft.digest();
+                .zip(digests)
+                .map(|(draft, digest)| {
                     let known = draft.id.and_then(|_| known.next()).flatten();
                     match admitter.judge(items.len(), &draft, digest, known) {
                         Admission::New => {
@@ -161,36 +158,47 @@ impl Sequencer {
         &mut self,
         submissions: &[Submission],
     ) -> Result<Vec<Option<Known>>, StoreError> {
-        let ids = || submissions.iter().flat_map(|s| &s.drafts).filter_map(|draft| draft.id);
-        let doubtful: Vec<EventId> = ids().filter(|id| !self.recent.excludes(*id)).collect();
-        if doubtful.is_empty() {
-            return Ok(vec![None; ids().count()]);
-        }
-        if doubtful.iter().any(|id| self.ids_at_writer.contains(id)) {
-            // A repetition of what is just being committed: its place is known in a moment.
-            while let Some((_, end)) = self.at_writer.pop_front() {
-                let _ = end.await;
+        let ids = submissions.iter().flat_map(|s| &s.drafts).filter_map(|draft| draft.id);
+        let mut known = Vec::new();
+        let mut doubtful = Vec::new();
+        let mut last_batch = None;
+        for (at, id) in ids.enumerate() {
+            known.push(None);
+            match self.recent.recall(id) {
+                Memory::New => continue,
+                Memory::Batch(batch) => last_batch = last_batch.max(Some(batch)),
+                Memory::Nothing => {}
             }
-            self.ids_at_writer.clear();
+            doubtful.push((at, id));
         }
-        let mut known = self.store.reader().known(doubtful).await?.into_iter();
-        let answer = |id| match self.recent.excludes(id) {
-            true => None,
-            false => known.next().flatten(),
-        };
-        Ok(ids().map(answer).collect())
+        // A repetition of what is just being committed: its place is known in a moment.
+        while last_batch.is_some_and(|last| self.ended <= last)
+            && let Some(end) = self.at_writer.pop_front()
+        {
+            let _ = end.await;
+            self.ended += 1;
+        }
+        if !doubtful.is_empty() {
+            let ids = doubtful.iter().map(|(_, id)| *id).collect();
+            let answers = self.store.reader().known(ids).await?;
+            for ((at, _), answer) in doubtful.into_iter().zip(answers) {
+                if let Some(known) = known.get_mut(at) {
+                    *known = answer;
+                }
+            }
+        }
+        Ok(known)
     }
 
-    fn forget_committed(&mut self) {
-        while let Some((ids, end)) = self.at_writer.front_mut() {
+    fn forget_ended(&mut self) {
+        while let Some(end) = self.at_writer.front_mut() {
             if matches!(end.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
                 break;
             }
-            for id in ids {
-                self.ids_at_writer.remove(id);
-            }
             self.at_writer.pop_front();
+            self.ended += 1;
         }
+        self.recent.forget(self.ended);
     }
 
     async fn commit(
@@ -215,16 +223,15 @@ impl Sequencer {
                 }
             }
         }
-        let ids: Vec<EventId> = entries.iter().map(|entry| entry.event.id).collect();
         let is_written = state.iter().any(|writes| !writes.is_empty());
         if entries.is_empty() && effects.is_empty() && !is_written {
             return answer(answers, &fates, &[]);
         }
         self.metrics.batch_events.observe(entries.len() as f64);
+        let batch = self.ended + self.at_writer.len() as u64;
+        entries.iter().for_each(|entry| self.recent.add(entry.event.id, batch));
         let (ended, end) = oneshot::channel();
-        ids.iter().for_each(|id| self.recent.add(*id));
-        self.ids_at_writer.extend(&ids);
-        self.at_writer.push_back((ids, end));
+        self.at_writer.push_back(end);
         let metrics = self.metrics.clone();
         let done = Box::new(move |committed: Result<Vec<Arc<LogEntry>>, StoreError>| {
             match committed {

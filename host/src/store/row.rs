@@ -6,7 +6,7 @@ use rusqlite::{CachedStatement, Connection, Row, params, types::Type};
 
 use crate::event::{Cause, Dropped, Event, LogEntry, Message, Reason, Seq, Timestamp};
 
-use super::messages::NewEntry;
+use super::messages::{Change, NewEntry};
 
 /// The columns that `read` expects, in its order.
 pub(super) const COLUMNS: &str = "seq, id, event_type, priority, session_id, project_id, subject, \
@@ -50,6 +50,23 @@ pub(super) fn insert(
         committed_at.micros(),
         entry.digest.0,
     ])?;
+    Ok(())
+}
+
+pub(super) fn insert_change_statement(db: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
+    db.prepare_cached(
+        "INSERT INTO changes (seq, position, plugin, version, patch) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )
+}
+
+pub(super) fn insert_change(
+    statement: &mut CachedStatement<'_>,
+    seq: Seq,
+    position: usize,
+    change: &Change,
+) -> rusqlite::Result<()> {
+    let Change { plugin, version, patch } = change;
+    statement.execute(params![seq as i64, position as i64, plugin.as_str(), &**version, patch])?;
     Ok(())
 }
 

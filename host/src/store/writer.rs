@@ -115,13 +115,16 @@ impl Writer {
             Ok(()) => {
                 let answers: Vec<_> =
                     batches.into_iter().map(|batch| self.number(batch, committed_at)).collect();
-                for (entries, _) in &answers {
-                    if let Some(index) = &self.index {
+                let took = begun.elapsed();
+                answers.iter().for_each(|(entries, _)| self.observer.committed(entries, took));
+                for (entries, done) in answers {
+                    // Last, since nobody waits for the index.
+                    let for_index = self.index.as_ref().map(|index| (index, entries.clone()));
+                    done(Ok(entries));
+                    if let Some((index, entries)) = for_index {
                         index.committed(entries);
                     }
-                    self.observer.committed(entries, begun.elapsed());
                 }
-                answers.into_iter().for_each(|(entries, done)| done(Ok(entries)));
             }
             Err(e) => {
                 let outcome = self.judge(&e);
@@ -195,18 +198,11 @@ fn write(
     let mut seq = first;
     {
         let mut insert = row::insert_statement(&transaction)?;
+        let mut insert_change = row::insert_change_statement(&transaction)?;
         for entry in batches.iter().flat_map(|batch| &batch.entries) {
             row::insert(&mut insert, seq, entry, at)?;
             for (position, change) in entry.changes.iter().enumerate() {
-                let sql = "INSERT INTO changes (seq, position, plugin, version, patch) \
-                           VALUES (?1, ?2, ?3, ?4, ?5)";
-                transaction.prepare_cached(sql)?.execute(params![
-                    seq as i64,
-                    position as i64,
-                    change.plugin.as_str(),
-                    &*change.version,
-                    change.patch,
-                ])?;
+                row::insert_change(&mut insert_change, seq, position, change)?;
             }
             seq += 1;
         }

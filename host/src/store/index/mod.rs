@@ -111,11 +111,11 @@ pub(super) struct Notifier {
 }
 
 impl Notifier {
-    pub(super) fn committed(&self, entries: &[Arc<LogEntry>]) {
+    pub(super) fn committed(&self, entries: Vec<Arc<LogEntry>>) {
         let Some(last) = entries.last() else { return };
         self.shared.head.store(last.seq, Ordering::Release);
         // Full: the indexer will find them in the log.
-        let _ = self.inbox.try_send(Message::Committed(entries.to_vec()));
+        let _ = self.inbox.try_send(Message::Committed(entries));
     }
 }
 
