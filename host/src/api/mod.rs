@@ -40,13 +40,14 @@ const JSON_BODY_BYTES: usize = 1 << 20;
 #[derive(Clone)]
 struct Api {
     host: Arc<Host>,
-    /// Turns true when the server is going down: streams end then.
-    closing: watch::Receiver<bool>,
+    /// Turns true when the server is going down: streams end then. Shared, since a receiver is dear
+    /// to clone, and each request clones what routes can see.
+    closing: Arc<watch::Receiver<bool>>,
 }
 
 /// Every route, behind the guard.
 fn router(host: Arc<Host>, guard: Guard, closing: watch::Receiver<bool>) -> Router {
-    let api = Api { host, closing };
+    let api = Api { host, closing: Arc::new(closing) };
     let guard = Arc::new(guard);
     Router::new()
         .route("/v1/events", post(publish::publish).get(events::list))

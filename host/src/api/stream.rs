@@ -56,7 +56,7 @@ pub(super) async fn stream(
         Some(after) => bus.subscribe_after(query.selection, after),
         None => bus.subscribe(query.selection),
     };
-    let live = Live::new(events, api.closing.clone(), api.host.metrics().clone());
+    let live = Live::new(events, watch::Receiver::clone(&api.closing), api.host.metrics().clone());
     let stream = futures::stream::unfold(live, |mut live| async move {
         let event = live.next().await?;
         Some((Ok(event), live))
