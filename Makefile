@@ -3,13 +3,15 @@
 CARGO ?= cargo
 PLUGINS := noise-filter redact-secrets ci-triage merge-ready all-complete notify-webhook
 
-.PHONY: help setup guests language-guests build run test lint bench bench-short clean
+.PHONY: help setup guests language-guests build run test lint instructions bench bench-short bench-scale clean
 
 help:
 	@echo "make run     build everything, start a host, feed it a recorded day, stay up"
 	@echo "make test    every test: units, properties, and promises from outside"
 	@echo "make lint    format, clippy, docs"
+	@echo "make instructions  the hot paths' instruction counts beside those that are committed"
 	@echo "make bench   the figures beside the bare things, with ten million events (bench-short: one)"
+	@echo "make bench-scale   how the host grows, and the pictures of it in docs/scale/"
 	@echo "make setup   install what the above need (they do it themselves)"
 	@echo "make guests  build the plugins, the examples and the tests' components into target/"
 
@@ -43,6 +45,12 @@ lint:
 bench: guests
 	ENNIO_NATS_SERVER=$(CURDIR)/target/tools/nats-server $(CARGO) bench --locked -p ennio --bench figures -- --full
 	$(CARGO) bench --locked -p ennio --bench reload
+
+instructions: guests
+	$(CARGO) bench --locked --profile dev -p ennio --bench instructions
+
+bench-scale: guests
+	$(CARGO) bench --locked -p ennio --bench figures -- --scale
 
 bench-short: guests
 	ENNIO_NATS_SERVER=$(CURDIR)/target/tools/nats-server $(CARGO) bench --locked -p ennio --bench figures

@@ -13,6 +13,7 @@ pub struct Source {
     number: u64,
     projects: Vec<ProjectId>,
     sessions: Vec<SessionId>,
+    data_bytes: usize,
 }
 
 impl Source {
@@ -22,7 +23,13 @@ impl Source {
             number: 0,
             projects: (0..PROJECTS).map(|n| format!("project-{n}").parse().unwrap()).collect(),
             sessions: (0..SESSIONS).map(|n| format!("session-{n:05}").parse().unwrap()).collect(),
+            data_bytes: 0,
         }
+    }
+
+    /// With `data` of at least so many bytes.
+    pub fn sized(data_bytes: usize) -> Self {
+        Self { data_bytes, ..Self::new() }
     }
 
     fn random(&mut self) -> u64 {
@@ -53,7 +60,7 @@ impl Source {
         draft.message = Some(
             format!("step {number} of the agent's work is done, all checks ran").parse().unwrap(),
         );
-        let data = format!(
+        let mut data = format!(
             r#"{{"n":{number},"branch":"feature/{:x}","commit":"{:016x}{:016x}","pr":{},"duration_ms":{}}}"#,
             self.random() % 4096,
             self.random(),
@@ -61,6 +68,14 @@ impl Source {
             self.random() % 900,
             self.random() % 100_000
         );
+        // An excerpt of a log, as a failing check sends it.
+        if data.len() < self.data_bytes {
+            const LINE: &str = "error[E0308]: mismatched types --> src/lib.rs ";
+            let wanted = self.data_bytes - data.len() - 9;
+            let log: String = LINE.chars().cycle().take(wanted).collect();
+            data.truncate(data.len() - 1);
+            data = format!(r#"{data},"log":"{log}"}}"#);
+        }
         draft.data = Some(data.parse().unwrap());
         draft
     }

@@ -8,34 +8,38 @@ use tokio::runtime::Runtime;
 use crate::{
     Scale, pipeline,
     process::Served,
-    table::{Goal, Table},
+    table::{Goal, Table, in_turns},
 };
 
 const CONNECTIONS: usize = 64;
 
 pub fn rows(runtime: &Runtime, scale: Scale, table: &mut Table) {
     let requests = scale.stream as usize / 3;
-    let bare = bare(runtime, requests);
+    let (bare, ennio) = in_turns(|| bare(runtime, requests), || one(requests));
+    let name = "HTTP, one event a request, 64 connections";
+    table.row(name, Some(bare), ennio, "events/s", Goal::Share(0.4));
+
+    let events = scale.stream / 2;
+    let (commit, ennio) = in_turns(|| pipeline::commit_alone(runtime, events), || lines(events));
+    let name = "HTTP, NDJSON, of the commit alone";
+    table.row(name, Some(commit), ennio, "events/s", Goal::Share(0.6));
+}
+
+/// One event a request, to a host that is new.
+fn one(requests: usize) -> f64 {
     let host = Served::new(&[]);
     let seconds = load(&["one", &host.address, &CONNECTIONS.to_string(), &requests.to_string()]);
     let sent = requests / CONNECTIONS * CONNECTIONS;
     assert_eq!(host.stop(), sent as u64, "events in the log");
-    let rate = sent as f64 / seconds;
-    let name = "HTTP, one event a request, 64 connections";
-    table.row(name, Some(bare), rate, "events/s", Goal::Share(0.4));
+    sent as f64 / seconds
+}
 
-    let commit = pipeline::commit_alone(runtime, scale.stream);
+/// All events in one body, to a host that is new.
+fn lines(events: u64) -> f64 {
     let host = Served::new(&[]);
-    let seconds = load(&["lines", &host.address, &scale.stream.to_string()]);
-    assert_eq!(host.stop(), scale.stream, "events in the log");
-    let rate = scale.stream as f64 / seconds;
-    table.row(
-        "HTTP, NDJSON, of the commit alone",
-        Some(commit),
-        rate,
-        "events/s",
-        Goal::Share(0.6),
-    );
+    let seconds = load(&["lines", &host.address, &events.to_string(), "0"]);
+    assert_eq!(host.stop(), events, "events in the log");
+    events as f64 / seconds
 }
 
 /// A handler that reads the body and does nothing.
@@ -56,7 +60,7 @@ fn bare(runtime: &Runtime, requests: usize) -> f64 {
 }
 
 /// Runs the load in another process; the seconds that it took.
-fn load(arguments: &[&str]) -> f64 {
+pub fn load(arguments: &[&str]) -> f64 {
     let output = Command::new(std::env::current_exe().unwrap())
         .arg("load")
         .args(arguments)

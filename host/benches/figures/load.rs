@@ -17,7 +17,8 @@ pub fn main(arguments: &[String]) {
     let number = |at: usize| arguments[at].parse::<usize>().unwrap();
     let seconds = match arguments[0].as_str() {
         "one" => runtime.block_on(one(&arguments[1], number(2), number(3))),
-        "lines" => runtime.block_on(lines(&arguments[1], number(2))),
+        "lines" => runtime.block_on(lines(&arguments[1], number(2), number(3))),
+        "streams" => runtime.block_on(streams(&arguments[1], number(2), number(3))),
         other => panic!("no such load: {other}"),
     };
     println!("{seconds}");
@@ -86,9 +87,9 @@ async fn answer(stream: &mut TcpStream, buffer: &mut [u8]) {
     }
 }
 
-/// All events in one body of lines.
-async fn lines(address: &str, events: usize) -> f64 {
-    let mut source = Source::new();
+/// All events in one body of lines, with `data` of at least so many bytes.
+async fn lines(address: &str, events: usize, data_bytes: usize) -> f64 {
+    let mut source = Source::sized(data_bytes);
     let body: String = (0..events).map(|_| source.json() + "\n").collect();
     let head = format!(
         "POST /v1/events HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/x-ndjson\r\n\
@@ -110,6 +111,46 @@ async fn lines(address: &str, events: usize) -> f64 {
     let text = unchunked(&answer);
     assert_eq!(text.matches("\"accepted\"").count(), events, "{}", &text[..200.min(text.len())]);
     took
+}
+
+/// Lines from one sender, until each of so many SSE streams has got all of them.
+async fn streams(address: &str, readers: usize, events: usize) -> f64 {
+    let mut streams = Vec::new();
+    for _ in 0..readers {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET /v1/events/stream HTTP/1.1\r\nhost: {address}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut head = [0; 1024];
+        let read = stream.read(&mut head).await.unwrap();
+        assert!(head[..read].starts_with(b"HTTP/1.1 200"));
+        streams.push(stream);
+    }
+    let begun = Instant::now();
+    let readers: Vec<_> =
+        streams.into_iter().map(|stream| tokio::spawn(receive(stream, events))).collect();
+    lines(address, events, 0).await;
+    for reader in readers {
+        reader.await.unwrap();
+    }
+    begun.elapsed().as_secs_f64()
+}
+
+/// Returns once so many events have come.
+async fn receive(mut stream: TcpStream, events: usize) {
+    const MARK: &[u8] = b"\ndata: ";
+    let mut buffer = vec![0; 64 << 10];
+    let mut kept = 0;
+    let mut seen = 0;
+    while seen < events {
+        let read = stream.read(&mut buffer[kept..]).await.unwrap();
+        assert!(read > 0, "the stream ended after {seen} events");
+        let length = kept + read;
+        seen += memchr::memmem::find_iter(&buffer[..length], MARK).count();
+        // A mark may lie across two reads.
+        kept = length.min(MARK.len() - 1);
+        buffer.copy_within(length - kept..length, 0);
+    }
+    assert_eq!(seen, events, "events of a stream");
 }
 
 /// The body of an answer in chunks: each after a line with its length in hexadecimal.

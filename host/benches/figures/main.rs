@@ -3,6 +3,7 @@
 //!     cargo bench --bench figures                 the short form
 //!     cargo bench --bench figures -- --full       with ten million events
 //!     cargo bench --bench figures -- commit http  only rows whose names begin so
+//!     cargo bench --bench figures -- --scale      instead, how the host grows, and the pictures of it
 //!
 //! Prints a table and writes `target/bench.json`. What is measured is the real thing: a file on
 //! disk with `synchronous=FULL`, the real binary, a real nats-server, real components, HTTP over
@@ -28,8 +29,10 @@ mod nats;
 #[path = "../../src/nats/testing.rs"]
 mod nats_server;
 mod pipeline;
+mod plot;
 mod plugins;
 mod process;
+mod scale;
 mod table;
 
 use table::Table;
@@ -68,6 +71,9 @@ fn main() {
     let scale = if arguments.iter().any(|a| a == "--full") { FULL } else { SHORT };
     let wanted: Vec<&String> = arguments.iter().filter(|a| !a.starts_with("--")).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    if arguments.iter().any(|a| a == "--scale") {
+        return scale::run(&runtime);
+    }
     let mut table = Table::new();
     let groups: [(&str, Rows); 8] = [
         ("commit", commit::rows),

@@ -103,7 +103,12 @@ pub fn rows(runtime: &Runtime, scale: Scale, table: &mut Table) {
     let plugins = folder.path().join("plugins");
     std::fs::create_dir(&plugins).unwrap();
     for (number, name) in PLUGINS.iter().enumerate() {
-        std::fs::copy(guest(name), plugins.join(format!("{name}-{number}.wasm"))).unwrap();
+        let component = guest(name);
+        std::fs::copy(&component, plugins.join(format!("{name}-{number}.wasm"))).unwrap();
+        let sidecar = component.with_extension("toml");
+        if sidecar.exists() {
+            std::fs::copy(sidecar, plugins.join(format!("{name}-{number}.toml"))).unwrap();
+        }
     }
     // The first start fills the cache of compiled plugins.
     Served::start(folder.path(), &["--plugins", "plugins"]).stop();

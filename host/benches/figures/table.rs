@@ -84,6 +84,16 @@ fn figure(value: f64) -> String {
     }
 }
 
+/// The medians of two things measured three times, in turns, so that both see the same machine.
+pub fn in_turns(mut bare: impl FnMut() -> f64, mut ennio: impl FnMut() -> f64) -> (f64, f64) {
+    let mut figures = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        figures.0.push(bare());
+        figures.1.push(ennio());
+    }
+    (quantile(&mut figures.0, 0.5), quantile(&mut figures.1, 0.5))
+}
+
 /// The `share`-th of values, which are sorted for it.
 pub fn quantile(values: &mut [f64], share: f64) -> f64 {
     values.sort_unstable_by(f64::total_cmp);

@@ -162,7 +162,7 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     // The writer decides when: after it has answered, never inside a commit.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     // The inner pages of the indexes stay in memory, which SQLite's 2 MB would not hold. Kibibytes.
-    connection.pragma_update(None, "cache_size", -65_536)?;
+    connection.pragma_update(None, "cache_size", -16_384)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(())
 }
