@@ -319,3 +319,29 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn an_insert_makes_no_table_of_its_own_and_still_checks_the_priority() {
+    let folder = folder();
+    let path = folder.path().join("ennio.db");
+    let store = Store::open(&path, Deaf).unwrap();
+    commit(&store, vec![entry(EventType::CiFailing, "atlas", "s-1")]).await.unwrap();
+    store.close().await;
+    drop(store);
+    let db = rusqlite::Connection::open(&path).unwrap();
+    let copy = "INSERT INTO events SELECT 2, 'other', event_type, ?1, session_id, project_id, \
+                subject, timestamp_us, message, data, caused_by_event, caused_by_plugin, hops, \
+                dropped_by, drop_reason, committed_us, digest FROM events WHERE seq = 1";
+    let refused = db.execute(copy, ["loud"]).unwrap_err().to_string();
+    assert!(refused.contains("CHECK constraint failed"), "{refused}");
+    let sql = "EXPLAIN INSERT INTO events (seq, id, event_type, priority, session_id, project_id, \
+               subject, timestamp_us, message, data, hops, committed_us, digest) \
+               VALUES (2, 'other', 'x', ?1, 's', 'p', 'x', 0, '', '', 0, 0, x'00')";
+    let mut explain = db.prepare(sql).unwrap();
+    let steps = explain.query_map(["info"], |row| row.get::<_, String>(1)).unwrap();
+    let steps: Vec<String> = steps.map(Result::unwrap).collect();
+    assert!(steps.iter().any(|step| step == "Insert"), "{steps:?}");
+    assert!(!steps.iter().any(|step| step == "OpenEphemeral"), "{steps:?}");
+    let health: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(health, "ok");
+}
