@@ -220,7 +220,10 @@ impl Worker {
             }
         };
         let (now, here) = (Timestamp::now().micros(), Instant::now());
-        for event in waiting.into_iter().filter(|event| !desk.queue.has(event.seq)) {
+        for event in waiting {
+            if desk.queue.has(event.seq) {
+                continue;
+            }
             let key = desk.key(&event.session_id, &event.project_id);
             let micros = u64::try_from(event.next.micros().saturating_sub(now)).unwrap_or(0);
             // A clock that was set back makes nobody wait for longer.
