@@ -18,6 +18,7 @@ mod batches;
 mod client;
 mod completions;
 mod config;
+mod dead_letters;
 mod doctor;
 mod emit;
 mod events;
@@ -72,6 +73,7 @@ enum Command {
     Tail(tail::Args),
     Events(events::Args),
     Plugin(plugin::Args),
+    DeadLetters(dead_letters::Args),
     Summary(summary::Args),
     Doctor(doctor::Args),
     Config(config::Args),
@@ -94,6 +96,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Tail(args) => tail::run(args).await,
         Command::Events(args) => events::run(args).await,
         Command::Plugin(args) => plugin::run(args).await,
+        Command::DeadLetters(args) => dead_letters::run(args).await,
         Command::Summary(args) => summary::run(args).await,
         Command::Doctor(args) => doctor::run(&args),
         Command::Config(args) => config::run(args).await,
