@@ -29,7 +29,7 @@ use crate::{
 use super::{
     backoff::{self, LONGEST_ASKED},
     call::{self, Done, Failure, Outcome},
-    chain::chain,
+    chain::Chain,
     desk::{Again, Desk, Fate, Next},
     echo::{self, Echo},
     progress::Progress,
@@ -274,7 +274,7 @@ impl Worker {
                         self.save().await?;
                     }
                 }
-                Fate::Tried(outcome) => match self.within_rate(&entry, outcome) {
+                Fate::Tried(outcome) => match self.within_rate(&entry, outcome).await {
                     Outcome::Done(done) => {
                         self.done(desk.plugin(), &entry, done).await?;
                         if self.bucket.waiting() >= SAVE_AT_BYTES {
@@ -301,17 +301,19 @@ impl Worker {
     }
 
     /// Makes a failure of an answer to one of the plugin's own events, when it gives too many.
-    fn within_rate(&mut self, entry: &LogEntry, outcome: Outcome) -> Outcome {
+    async fn within_rate(&mut self, entry: &LogEntry, outcome: Outcome) -> Outcome {
         let is_own = entry.caused_by.as_ref().is_some_and(|cause| cause.plugin == self.name);
         match &outcome {
             // What tells of reactions comes of the clock, and of others.
             Outcome::Done(done) if done.has_acted && is_own && rules::is_told(entry) => {}
             _ => return outcome,
         }
-        match self.echo.admits(Instant::now()) {
+        let root = Chain::of(entry, self.store.reader()).await.root;
+        match self.echo.admits(root, Instant::now()) {
             true => outcome,
             false => call::looping(format!(
-                "the plugin answered its own events {} times within {} s: this looks like a loop",
+                "the plugin answered its own events, all from one, {} times within {} s: this looks \
+                 like a loop",
                 echo::MAX_ANSWERS,
                 echo::WITHIN.as_secs()
             )),
@@ -431,7 +433,7 @@ impl Worker {
         let Again { seq, attempts, found } = again;
         let settled = Effect::Settle { plugin: self.name.clone(), event_seq: seq };
         match found {
-            Ok(Some((entry, outcome))) => match self.within_rate(&entry, outcome) {
+            Ok(Some((entry, outcome))) => match self.within_rate(&entry, outcome).await {
                 Outcome::Done(done) => {
                     self.unsaved.push(settled);
                     self.done(desk.plugin(), &entry, done).await?;
@@ -474,7 +476,7 @@ impl Worker {
     ) -> Option<Instant> {
         let Failure { mut reason, may_retry, is_loop, after } = failure;
         if is_loop {
-            let chain = chain(self.store.reader(), entry).await;
+            let chain = Chain::of(entry, self.store.reader()).await.to_line();
             reason = format!("{reason} (the chain: {chain})");
         }
         let number = attempts + 1;
