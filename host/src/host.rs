@@ -15,6 +15,7 @@ use tracing::warn;
 
 use crate::{
     bus::{Announcer, Bus},
+    clock::Clock,
     control::{Command, CommandName, Control as _, ControlError, Origin},
     event::{Draft, LogEntry, PluginName},
     metrics::Metrics,
@@ -63,6 +64,7 @@ pub struct Builder {
     trusted: TrustedKeys,
     nats: Option<NatsOptions>,
     nats_commands: Vec<CommandName>,
+    clock: Clock,
 }
 
 /// A running host.
@@ -120,6 +122,12 @@ impl Builder {
     /// otherwise. With none, the host does not listen for commands there.
     pub fn nats_commands(mut self, allowed: impl Into<Vec<CommandName>>) -> Self {
         self.nats_commands = allowed.into();
+        self
+    }
+
+    /// What says when a reaction is escalated. Default: the system's clock.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
         self
     }
 
@@ -181,6 +189,7 @@ impl Builder {
             pipeline.clone(),
             Arc::clone(&operator) as _,
             operator.progress.clone(),
+            self.clock,
         )
         .await;
         let allowed = self.nats_commands;
@@ -205,6 +214,7 @@ impl Host {
             trusted: TrustedKeys::default(),
             nats: None,
             nats_commands: vec![CommandName::Status],
+            clock: Clock::default(),
         }
     }
 

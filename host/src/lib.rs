@@ -18,8 +18,8 @@
 //! - [`api`]: REST, SSE, metrics.
 //! - [`cli`]: the command line.
 //!
-//! Leaves that several use: [`config`], [`control`] (the names of commands), [`metrics`],
-//! [`strict_toml`].
+//! Leaves that several use: [`clock`], [`config`], [`control`] (the names of commands), [`metrics`],
+//! [`span`], [`strict_toml`].
 
 #![cfg_attr(test, allow(missing_docs))]
 
@@ -45,7 +45,9 @@ pub mod api;
 
 pub mod cli;
 
+pub mod clock;
 pub mod config;
 pub mod control;
 pub mod metrics;
+pub mod span;
 pub mod strict_toml;

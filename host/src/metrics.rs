@@ -82,6 +82,8 @@ pub struct Metrics {
     pub reaction_waiting: Family<PluginLabels, Gauge>,
     /// Events that a reaction gave up on.
     pub dead_letters: Family<PluginLabels, Gauge>,
+    /// Events that reactions acted on, and that wait to be resolved.
+    pub unresolved: Family<PluginLabels, Gauge>,
     /// Whether the NATS connection stands, 0 or 1.
     pub nats_connected: Gauge,
     /// Events handed to the NATS server since the host started, repetitions included.
@@ -113,6 +115,7 @@ impl Default for Metrics {
             plugin_disabled: Family::default(),
             reaction_waiting: Family::default(),
             dead_letters: Family::default(),
+            unresolved: Family::default(),
             nats_connected: Gauge::default(),
             nats_published: Gauge::default(),
             nats_skipped: Gauge::default(),
@@ -138,6 +141,7 @@ impl Metrics {
             plugin_quarantined: Family::default(),
             reaction_waiting: Family::default(),
             dead_letters: Family::default(),
+            unresolved: Family::default(),
             ..self.clone()
         }
     }
@@ -227,6 +231,11 @@ impl Metrics {
             self.reaction_waiting.clone(),
         );
         r.register("dead_letters", "Events that a reaction gave up on", self.dead_letters.clone());
+        r.register(
+            "unresolved_reactions",
+            "Events that a reaction acted on and that wait to be resolved or escalated",
+            self.unresolved.clone(),
+        );
         r.register(
             "nats_connected",
             "Whether the NATS connection stands",

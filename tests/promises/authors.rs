@@ -114,7 +114,7 @@ async fn from_nothing_to_a_running_plugin(language: &str, test: &[&str]) {
     urgent["message"] = "main is red".into();
     assert_eq!(host.publish(&urgent).await.1["status"], "accepted");
     host.settled().await;
-    let log = host.log().await;
+    let log = host.events().await;
     assert_eq!(log[0]["drop_reason"], "begins with debug:");
     assert_eq!(log[1]["data"], json!({"owner": "platform"}));
     assert_eq!(

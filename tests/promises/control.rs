@@ -131,7 +131,7 @@ async fn a_reaction_that_traps_on_probation_leaves_its_event_to_the_version_befo
     let (_, receipt) = host.publish(&saying("react to this")).await;
     host.plugin_where("react", "rolled back", |plugin| plugin["came_by"] == "rolled_back").await;
     host.settled().await;
-    let log = host.log().await;
+    let log = host.events().await;
     assert_eq!(log.len(), 2);
     assert_eq!(log[1]["caused_by"]["event_id"], receipt["id"]);
     assert_eq!(dead_letters(&host).await, 0, "without a single retry");
@@ -247,10 +247,10 @@ async fn a_disabled_reaction_continues_from_its_cursor_when_it_is_enabled() {
     host.kill();
     let host = setup.start();
     host.publish(&saying("react 6")).await;
-    assert_eq!(host.log().await.len(), 8, "nothing was reacted to meanwhile");
+    assert_eq!(host.events().await.len(), 8, "nothing was reacted to meanwhile");
     assert_eq!(host.order("both", "enable").await.0, 200);
-    eventually("the reactions", async || (host.log().await.len() == 14).then_some(())).await;
-    let log = host.log().await;
+    eventually("the reactions", async || (host.events().await.len() == 14).then_some(())).await;
+    let log = host.events().await;
     let causes = log.iter().filter(|entry| entry["caused_by"].is_object());
     let causes: Vec<&Value> = causes.map(|entry| &entry["caused_by"]["event_id"]).collect();
     let events = log.iter().filter(|entry| entry["caused_by"].is_null());

@@ -127,7 +127,7 @@ async fn the_examples_do_their_work(host: &Host) {
     stored(host, &at(11, "review_pending", "", review)).await;
     stored(host, &at(16, "pr_updated", "", json!({"pr": 8}))).await;
     host.settled().await;
-    let log = host.log().await;
+    let log = host.events().await;
     let emitted = |plugin: &str| {
         let found = log.iter().filter(|entry| entry["caused_by"]["plugin"] == plugin);
         found.map(|entry| entry["message"].as_str().unwrap()).collect::<Vec<_>>()

@@ -30,6 +30,7 @@ mod plugins;
 mod reactions;
 mod reload;
 mod reload_matrix;
+mod rules;
 mod state;
 mod stream;
 mod trial;

@@ -160,7 +160,7 @@ async fn one_component_can_have_two_roles() {
     assert_eq!(host.publish(&saying("chatty")).await.1["status"], "dropped");
     host.publish(&saying("react to this")).await;
     host.settled().await;
-    let log = host.log().await;
+    let log = host.events().await;
     assert_eq!(log.len(), 3);
     assert_eq!(log[2]["event_type"], "custom.seen");
 }
@@ -260,7 +260,7 @@ async fn the_recorded_day_is_filtered_redacted_triaged_and_reacted_to() {
     assert_eq!(with("accepted"), 3327 - 143);
     host.settled().await;
 
-    let log = host.log().await;
+    let log = host.events().await;
     let ready = sent_by("merge-ready", &log);
     assert_eq!(ready.len(), 69);
     assert!(ready.iter().all(|entry| entry["event_type"] == "merge_ready" && entry["hops"] == 1));

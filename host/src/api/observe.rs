@@ -71,6 +71,7 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
         let labels = PluginLabels { plugin };
         metrics.reaction_waiting.get_or_create(&labels).set(backlog.waiting as i64);
         metrics.dead_letters.get_or_create(&labels).set(backlog.dead_letters as i64);
+        metrics.unresolved.get_or_create(&labels).set(backlog.unresolved as i64);
     }
     for (plugin, position) in host.reactions() {
         let labels = SinkLabels { sink: format!("reaction/{plugin}") };

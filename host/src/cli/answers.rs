@@ -153,6 +153,7 @@ pub(super) struct Plugin {
     pub(super) waiting: u64,
     pub(super) waiting_full: bool,
     pub(super) dead_letters: u64,
+    pub(super) unresolved: u64,
 }
 
 /// What is left of a version's probation.

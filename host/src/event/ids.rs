@@ -28,6 +28,12 @@ impl EventId {
         Self(Uuid::new_v5(&cause.0, format!("{plugin}/{index}").as_bytes()))
     }
 
+    /// The id of what the host itself tells of `plugin`'s reaction to `cause`: `what` is a word of the
+    /// host's, and no number. The same three always give the same id.
+    pub(crate) fn of_rule(cause: EventId, plugin: &PluginName, what: &str) -> Self {
+        Self(Uuid::new_v5(&cause.0, format!("{plugin}/{what}").as_bytes()))
+    }
+
     /// Whether it was minted by a clock, so that ids sort by the time of their making: a UUIDv7.
     pub fn is_by_the_clock(&self) -> bool {
         self.0.get_version_num() == 7

@@ -25,6 +25,15 @@ impl EventPriority {
     /// All four, least first.
     pub const ALL: [Self; 4] = [Self::Info, Self::Action, Self::Urgent, Self::Critical];
 
+    /// The next one; the greatest has none, and stays.
+    pub const fn raised(self) -> Self {
+        match self {
+            Self::Info => Self::Action,
+            Self::Action => Self::Urgent,
+            Self::Urgent | Self::Critical => Self::Critical,
+        }
+    }
+
     /// The JSON name.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -1,6 +1,6 @@
 //! The message for people, and the time at which something happened.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
@@ -49,6 +49,10 @@ impl FromStr for Message {
     }
 }
 
+/// In microseconds since 1970.
+const YEAR_0: i64 = -62_167_219_200_000_000;
+const YEAR_10_000: i64 = 253_402_300_800_000_000;
+
 /// When something happened: UTC, in whole microseconds, years 0 to 9999 (what RFC 3339 can write).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(DateTime<Utc>);
@@ -61,8 +65,6 @@ impl Timestamp {
 
     /// Microseconds since 1970; `None` outside of the years 0 to 9999.
     pub fn from_micros(micros: i64) -> Option<Self> {
-        const YEAR_0: i64 = -62_167_219_200_000_000;
-        const YEAR_10_000: i64 = 253_402_300_800_000_000;
         if !(YEAR_0..YEAR_10_000).contains(&micros) {
             return None;
         }
@@ -72,6 +74,23 @@ impl Timestamp {
     /// Microseconds since 1970.
     pub fn micros(self) -> i64 {
         self.0.timestamp_micros()
+    }
+
+    /// So much later, at most the end of the year 9999.
+    pub fn later(self, by: Duration) -> Self {
+        let by = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
+        Self::bounded(self.micros().saturating_add(by))
+    }
+
+    /// So much earlier, at least the beginning of the year 0.
+    pub fn earlier(self, by: Duration) -> Self {
+        let by = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
+        Self::bounded(self.micros().saturating_sub(by))
+    }
+
+    fn bounded(micros: i64) -> Self {
+        let micros = micros.clamp(YEAR_0, YEAR_10_000 - 1);
+        Self::from_micros(micros).unwrap_or(Self(DateTime::UNIX_EPOCH))
     }
 
     /// The same as chrono's type.

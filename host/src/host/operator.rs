@@ -55,6 +55,7 @@ impl Operator {
     pub(super) async fn status(&self) -> Result<Value, StoreError> {
         let backlogs = self.store.reader().backlogs().await?;
         let dead_letters: u64 = backlogs.values().map(|backlog| backlog.dead_letters).sum();
+        let unresolved: u64 = backlogs.values().map(|backlog| backlog.unresolved).sum();
         let waiting: u64 = backlogs.values().map(|backlog| backlog.waiting).sum();
         Ok(json!({
             "version": env!("CARGO_PKG_VERSION"),
@@ -78,6 +79,7 @@ impl Operator {
             "cursors": self.progress.all(),
             "waiting": waiting,
             "dead_letters": dead_letters,
+            "unresolved": unresolved,
         }))
     }
 

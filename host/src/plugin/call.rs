@@ -50,6 +50,15 @@ pub struct Delivery<'a> {
     pub attempt: u32,
 }
 
+/// What came of one reaction to one event.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reacted {
+    /// What it wants done.
+    pub actions: Vec<Action>,
+    /// How many HTTP requests it sent.
+    pub requests: u32,
+}
+
 /// What a reaction wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {

@@ -359,6 +359,11 @@ impl Http {
         }
     }
 
+    /// How many requests the call has sent.
+    pub(super) fn requests(&self) -> u32 {
+        self.call.requests.load(Ordering::Relaxed).min(REQUESTS_A_CALL)
+    }
+
     /// What the call has not finished is broken off.
     pub(super) fn end_call(&self) {
         if !self.call.is_untouched() {

@@ -99,6 +99,11 @@ impl Instance {
         self.store.data().limits.memory
     }
 
+    /// HTTP requests of the last call that were granted.
+    pub(super) fn requests(&self) -> u32 {
+        self.store.data().http.requests()
+    }
+
     pub(super) async fn describe(&mut self) -> Result<Description, CallError> {
         let guest = &self.guest;
         let description =

@@ -38,6 +38,7 @@ mod manifest;
 #[expect(clippy::module_inception, reason = "the thing of the domain is called a plugin")]
 mod plugin;
 mod probation;
+mod reaction;
 mod registry;
 mod set;
 mod status;
@@ -47,14 +48,17 @@ mod watcher;
 
 pub use address::Destination;
 pub use cache::{Cache, CacheError};
-pub use call::{Action, CallError, CommandWish, Delivery, Emission, Patch, ReactError, Verdict};
+pub use call::{
+    Action, CallError, CommandWish, Delivery, Emission, Patch, ReactError, Reacted, Verdict,
+};
 pub use component::{LoadError, Roles, Step};
 pub use environment::{Environment, Said};
 pub use limits::limits;
 pub use linker::Provision;
-pub use manifest::{Capabilities, Manifest, OnError, Ordered, Reaction, Start};
+pub use manifest::{Capabilities, Manifest, OnError};
 pub use plugin::Plugin;
 pub use probation::Remaining;
+pub use reaction::{CountedBy, Escalation, Ordered, Reaction, RuleName, Start, Threshold};
 pub use registry::{Change, Registry, RegistryError, ReloadError};
 pub use set::PluginSet;
 pub use status::{CameBy, PluginState, PluginStatus, Stats, VersionStatus};

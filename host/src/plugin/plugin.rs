@@ -14,7 +14,7 @@ use wasmtime::component::{Component, InstancePre, Linker};
 use super::{
     breaker::{Breaker, Leave, Turn},
     call::{
-        Action, BATCH, BATCH_BYTES, CallError, Delivery, MAX_REASON, Patch, ReactError, Verdict,
+        BATCH, BATCH_BYTES, CallError, Delivery, MAX_REASON, Patch, ReactError, Reacted, Verdict,
     },
     capabilities::Grants,
     component::{Exports, Roles, Step, exports, roles},
@@ -511,7 +511,7 @@ impl Plugin {
     ///
     /// # Errors
     /// [`ReactError`] when it wants nothing done yet, or ever.
-    pub async fn react(&self, delivery: Delivery<'_>) -> Result<Vec<Action>, ReactError> {
+    pub async fn react(&self, delivery: Delivery<'_>) -> Result<Reacted, ReactError> {
         let mut slot = self.free_slot().await;
         let before = self.on_probation();
         let leave = slot.breaker().leave(Instant::now());
@@ -566,7 +566,7 @@ impl Plugin {
         &self,
         slot: &mut Slot,
         delivery: Delivery<'_>,
-    ) -> Result<Result<Vec<Action>, ReactError>, CallError> {
+    ) -> Result<Result<Reacted, ReactError>, CallError> {
         self.environment.begin_call([&delivery.entry.event]);
         let mut instance = self.instance(slot).await?;
         if self.is_stateful {
@@ -582,8 +582,9 @@ impl Plugin {
             // Who did not react has nothing to remember.
             Ok(Err(_)) | Err(_) => slot.bucket.drop_call(),
         }
+        let requests = instance.requests();
         slot.instance = result.is_ok().then_some(instance);
-        result
+        result.map(|answer| answer.map(|actions| Reacted { actions, requests }))
     }
 
     /// The slot's instance, or a fresh one.

@@ -1,7 +1,10 @@
 //! One attempt of a reaction at one event, in a task of its own: call the plugin, check what it wants
 //! at the border, carry out its commands. What it emits is left to the worker, which commits it.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     control::{Command, Control, ControlError, Origin},
@@ -9,28 +12,42 @@ use crate::{
     plugin::{Delivery, Plugin, ReactError},
 };
 
-use super::decision;
+use super::decision::{self, Refusal};
 
 /// The longest reason that is kept, in bytes; the rest is cut.
 const MAX_REASON: usize = 1024;
 
 /// What came of an attempt.
 pub(super) enum Outcome {
-    /// The plugin has reacted, and wants this emitted.
-    Done(Vec<Draft>),
+    /// The plugin has reacted.
+    Done(Done),
     /// The attempt failed.
-    Failed {
-        /// Why.
-        reason: String,
-        /// Whether another one may succeed.
-        may_retry: bool,
-        /// How long the plugin wants to be left alone with this event, at least.
-        after: Option<std::time::Duration>,
-    },
+    Failed(Failure),
     /// No attempt: the plugin keeps failing and is left alone until then.
     Quarantined(Instant),
     /// No attempt that counts: the version before has taken over, and the event is for it.
     RolledBack,
+}
+
+/// An attempt that failed.
+pub(super) struct Failure {
+    /// Why.
+    pub(super) reason: String,
+    /// Whether another one may succeed.
+    pub(super) may_retry: bool,
+    /// Whether it looks like a loop of reactions.
+    pub(super) is_loop: bool,
+    /// How long the plugin wants to be left alone with this event, at least.
+    pub(super) after: Option<Duration>,
+}
+
+/// What a reaction to an event comes to.
+#[derive(Default)]
+pub(super) struct Done {
+    /// To be emitted.
+    pub(super) drafts: Vec<Draft>,
+    /// Whether the plugin did anything: emitted, gave a command, or sent a request.
+    pub(super) has_acted: bool,
 }
 
 /// Attempt `number` (from 1) of `plugin` at `entry`.
@@ -40,27 +57,34 @@ pub(super) async fn attempt(
     entry: &LogEntry,
     number: u32,
 ) -> Outcome {
-    let actions = match plugin.react(Delivery { entry, attempt: number }).await {
-        Ok(actions) => actions,
+    let reacted = match plugin.react(Delivery { entry, attempt: number }).await {
+        Ok(reacted) => reacted,
         Err(ReactError::Retry { reason, after }) => return failed(reason, true, after),
         Err(ReactError::Fatal(reason)) => return failed(reason, false, None),
         Err(ReactError::Quarantined(until)) => return Outcome::Quarantined(until),
         Err(ReactError::RolledBack(_)) => return Outcome::RolledBack,
     };
-    if actions.is_empty() {
-        return Outcome::Done(Vec::new());
+    let has_acted = !reacted.actions.is_empty() || reacted.requests > 0;
+    if !has_acted {
+        return Outcome::Done(Done::default());
     }
-    let decision = match decision::decide(plugin, entry, actions) {
+    let decision = match decision::decide(plugin, entry, reacted.actions) {
         Ok(decision) => decision,
-        Err(reason) => return failed(reason, false, None),
+        Err(Refusal { reason, is_loop: true }) => return looping(reason),
+        Err(Refusal { reason, is_loop: false }) => return failed(reason, false, None),
     };
     match command(plugin, control, decision.commands).await {
         Ok(()) => {
             plugin.count_changed(1);
-            Outcome::Done(decision.drafts)
+            Outcome::Done(Done { drafts: decision.drafts, has_acted })
         }
         Err(e) => failed(e.to_string(), matches!(e, ControlError::Unavailable(_)), None),
     }
+}
+
+/// What looks like a loop is tried once.
+pub(super) fn looping(reason: String) -> Outcome {
+    Outcome::Failed(Failure { reason, may_retry: false, is_loop: true, after: None })
 }
 
 /// Gives the plugin's commands to the host, one after the other. Before the cursor moves, so that a
@@ -77,7 +101,7 @@ async fn command(
     Ok(())
 }
 
-fn failed(mut reason: String, may_retry: bool, after: Option<std::time::Duration>) -> Outcome {
+fn failed(mut reason: String, may_retry: bool, after: Option<Duration>) -> Outcome {
     reason.truncate(reason.floor_char_boundary(MAX_REASON));
-    Outcome::Failed { reason, may_retry, after }
+    Outcome::Failed(Failure { reason, may_retry, is_loop: false, after })
 }

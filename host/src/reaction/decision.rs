@@ -18,24 +18,37 @@ pub(crate) struct Decision {
     pub(crate) commands: Vec<Command>,
 }
 
+/// Why nothing of what a plugin wants is done.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// For people, with the way out.
+    pub(crate) reason: String,
+    /// It looks like a loop of reactions.
+    pub(crate) is_loop: bool,
+}
+
 /// Everything that `plugin` wants done in reaction to `entry`, or why none of it may be: a plugin's
 /// wish is granted whole or not at all.
 pub(crate) fn decide(
     plugin: &Plugin,
     entry: &LogEntry,
     actions: Vec<Action>,
-) -> Result<Decision, String> {
+) -> Result<Decision, Refusal> {
     let emits = actions.iter().any(|action| matches!(action, Action::Emit(_)));
     if emits && entry.hops >= MAX_HOPS {
-        return Err(format!(
+        let reason = format!(
             "the event is already {} reactions away from the outside, at most {MAX_HOPS} are allowed: \
              this looks like a loop",
             entry.hops
-        ));
+        );
+        return Err(Refusal { reason, is_loop: true });
     }
     let mut decision = Decision::default();
     for (index, action) in actions.into_iter().enumerate() {
-        let refused = |reason: String| format!("action {index}: {reason}");
+        let refused = |reason: String| {
+            let reason = format!("action {index}: {reason}");
+            Refusal { reason, is_loop: false }
+        };
         match action {
             Action::Emit(emission) => {
                 let draft = granted_draft(plugin, entry, index, emission).map_err(refused)?;

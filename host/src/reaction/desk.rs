@@ -146,6 +146,10 @@ impl Desk {
         self.new.front().map(|new| new.entry.seq.saturating_sub(1))
     }
 
+    pub(super) fn plugin(&self) -> &Arc<Plugin> {
+        &self.plugin
+    }
+
     /// How often the sidecar has an event tried again.
     pub(super) fn retries(&self) -> u32 {
         self.plugin.manifest().reaction.retries.get()
@@ -320,7 +324,7 @@ impl Desk {
                 self.is_leaving = true;
                 Err(Next::New)
             }
-            Outcome::Done(_) | Outcome::Failed { .. } => {
+            Outcome::Done(_) | Outcome::Failed(_) => {
                 self.is_probing = false;
                 Ok(outcome)
             }

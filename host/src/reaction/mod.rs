@@ -11,6 +11,9 @@
 //! each `call`. `queue` is the order of what is tried again, `backoff` the time until then, `decision`
 //! the check of what a plugin wants. `progress` shows it all.
 //!
+//! `rules` is what the sidecar adds: counting before, telling and escalating after. `echo` and `chain`
+//! end loops and name them.
+//!
 //! A new plugin starts at the log's end, or where its sidecar says.
 //!
 //! Commands that a reaction gives to the host are carried out before its cursor moves: at least
@@ -20,10 +23,13 @@
 
 mod backoff;
 mod call;
+mod chain;
 pub(crate) mod decision;
 mod desk;
+mod echo;
 mod progress;
 mod queue;
+mod rules;
 mod supervisor;
 mod worker;
 

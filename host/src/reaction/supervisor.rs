@@ -10,6 +10,7 @@ use tracing::error;
 
 use crate::{
     bus::Bus,
+    clock::Clock,
     control::Control,
     event::{PluginName, Seq},
     pipeline::Pipeline,
@@ -20,7 +21,7 @@ use crate::{
     },
 };
 
-use super::{progress::Progress, worker::Worker};
+use super::{echo::Echo, progress::Progress, worker::Worker};
 
 /// The running reactions.
 pub struct Reactions {
@@ -32,7 +33,7 @@ impl Reactions {
     /// Starts a worker for each reaction plugin, now and whenever one is loaded. Those that are
     /// loaded now have their place in the log when this returns: they see every event that is
     /// committed from then on. `control` carries out what commands they give; `progress` shows how
-    /// far each has come.
+    /// far each has come; `clock` says when something is escalated.
     pub async fn start(
         plugins: &Registry,
         bus: Bus,
@@ -40,6 +41,7 @@ impl Reactions {
         pipeline: Pipeline,
         control: Arc<dyn Control>,
         progress: Progress,
+        clock: Clock,
     ) -> Self {
         let (stop, stopped) = watch::channel(false);
         let mut supervisor = Supervisor {
@@ -50,6 +52,7 @@ impl Reactions {
             pipeline,
             control,
             progress,
+            clock,
             state: plugins.state().clone(),
             workers: JoinSet::new(),
             names: HashMap::new(),
@@ -80,6 +83,7 @@ struct Supervisor {
     pipeline: Pipeline,
     control: Arc<dyn Control>,
     progress: Progress,
+    clock: Clock,
     state: State,
     workers: JoinSet<()>,
     names: HashMap<Id, PluginName>,
@@ -132,11 +136,14 @@ impl Supervisor {
             pipeline: self.pipeline.clone(),
             control: Arc::clone(&self.control),
             progress: self.progress.clone(),
+            clock: self.clock.clone(),
             bucket: self.state.bucket(name, Side::Reaction),
             turn: None,
             position: 0,
             saved: 0,
             unsaved: Vec::new(),
+            echo: Echo::default(),
+            due: None,
         }
     }
 

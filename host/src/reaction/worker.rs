@@ -15,21 +15,25 @@ use tracing::{error, warn};
 
 use crate::{
     bus::{Bus, SubscriptionError},
+    clock::Clock,
     control::Control,
     event::{Cause, Draft, LogEntry, PluginName, Selection, Seq, Timestamp},
     pipeline::{Origin, Pipeline, PublishError},
     plugin::{Plugin, PluginSet, Start},
     store::{
-        Attempt, DeadLetter, Effect, Store, StoreError, Waiting,
+        Attempt, DeadLetter, Effect, Escalation, Reached, Store, StoreError, Waiting,
         state::{Bucket, Pending},
     },
 };
 
 use super::{
     backoff::{self, LONGEST_ASKED},
-    call::Outcome,
+    call::{self, Done, Failure, Outcome},
+    chain::Chain,
     desk::{Again, Desk, Fate, Next},
+    echo::{self, Echo},
     progress::Progress,
+    rules,
 };
 
 /// How often a cursor is saved while events need no action. What lies between is delivered again
@@ -39,6 +43,8 @@ const SAVE_EVERY: Duration = Duration::from_millis(200);
 const SAVE_AT_BYTES: usize = 256 << 10;
 /// Rows of events that wait behind others, between two savings.
 const SAVE_AT_ROWS: usize = 256;
+/// Escalations that are looked at together.
+const DUE_AT_ONCE: usize = 32;
 /// Before asking the store again after it failed.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
@@ -60,6 +66,11 @@ pub(super) struct Worker {
     pub(super) saved: Seq,
     /// What becomes true with the next saving.
     pub(super) unsaved: Vec<Effect>,
+    /// How often the plugin has answered its own events.
+    pub(super) echo: Echo,
+    pub(super) clock: Clock,
+    /// When the next escalation is due.
+    pub(super) due: Option<Timestamp>,
 }
 
 /// Why a worker left the log.
@@ -149,6 +160,7 @@ impl Worker {
         let mut knocks = self.progress.knocks();
         let mut has_knocked = true;
         let mut desk = Desk::new(plugin, &self.control, self.store.reader());
+        self.due = self.next_escalation().await?;
         let mut save_at = Instant::now() + SAVE_EVERY;
         loop {
             self.settle(&mut desk).await?;
@@ -182,6 +194,7 @@ impl Worker {
             }
             let has_room = desk.has_room();
             let wake_at = desk.wake_at();
+            let escalation = self.due.map(|due| self.clock.reach(due));
             tokio::select! {
                 biased;
                 leave = self.leave(plugin) => {
@@ -194,10 +207,16 @@ impl Worker {
                 }
                 Some(ended) = desk.ended() => self.ended(&mut desk, ended).await?,
                 () = sleep_until(save_at), if can_save => {}
-                () = at(wake_at) => {}
+                () = maybe(wake_at.map(sleep_until)) => {}
+                () = maybe(escalation), if can_save => self.escalate(plugin).await?,
                 Ok(()) = knocks.changed() => has_knocked = true,
                 next = events.next(), if has_room => match next {
-                    Ok(entry) => desk.take_in(entry),
+                    Ok(entry) if rules::tells_of(&entry, &self.name) => {}
+                    Ok(entry) => {
+                        if self.reaches(plugin, &entry).await? {
+                            desk.take_in(entry);
+                        }
+                    }
                     Err(SubscriptionError::Closed) => return Ok(Leave::Stop),
                     Err(SubscriptionError::Store(e)) => {
                         warn!("reaction {}: cannot read the log: {e}", self.name);
@@ -237,6 +256,16 @@ impl Worker {
     async fn settle(&mut self, desk: &mut Desk) -> Result<(), Leave> {
         while let Some((entry, key, fate)) = desk.settle() {
             self.position = entry.seq;
+            let threshold = desk.plugin().manifest().reaction.threshold;
+            self.unsaved.extend(threshold.map(|threshold| {
+                Effect::Reach(Reached {
+                    plugin: self.name.clone(),
+                    key: rules::counted_with(&threshold, &entry),
+                    event_seq: entry.seq,
+                    at: entry.event.timestamp,
+                    forget_before: entry.event.timestamp.earlier(threshold.within.get()),
+                })
+            }));
             match fate {
                 Fate::Behind => {
                     self.unsaved.push(self.wait_row(entry.seq, 0, Duration::ZERO, None));
@@ -245,25 +274,146 @@ impl Worker {
                         self.save().await?;
                     }
                 }
-                Fate::Tried(Outcome::Done(drafts)) if drafts.is_empty() => {
-                    if self.bucket.waiting() >= SAVE_AT_BYTES {
+                Fate::Tried(outcome) => match self.within_rate(&entry, outcome).await {
+                    Outcome::Done(done) => {
+                        self.done(desk.plugin(), &entry, done).await?;
+                        if self.bucket.waiting() >= SAVE_AT_BYTES {
+                            self.save().await?;
+                        }
+                    }
+                    Outcome::Failed(failure) => {
+                        let wait = self.failed(desk.retries(), &entry, 0, failure).await;
                         self.save().await?;
+                        if let Some(at) = wait {
+                            desk.queue.add(entry.seq, key, 1, at);
+                        }
                     }
-                }
-                Fate::Tried(Outcome::Done(drafts)) => self.emit(&entry, drafts).await?,
-                Fate::Tried(Outcome::Failed { reason, may_retry, after }) => {
-                    let again = may_retry.then_some(after);
-                    let wait = self.failed(desk.retries(), &entry, 0, reason, again);
-                    self.save().await?;
-                    if let Some(at) = wait {
-                        desk.queue.add(entry.seq, key, 1, at);
-                    }
-                }
-                // The desk keeps those.
-                Fate::Tried(Outcome::Quarantined(_) | Outcome::RolledBack) => {}
+                    // The desk keeps those.
+                    Outcome::Quarantined(_) | Outcome::RolledBack => {}
+                },
+            }
+            if threshold.is_some() {
+                // Before the next event is counted.
+                self.save().await?;
             }
         }
         Ok(())
+    }
+
+    /// Makes a failure of an answer to one of the plugin's own events, when it gives too many.
+    async fn within_rate(&mut self, entry: &LogEntry, outcome: Outcome) -> Outcome {
+        let is_own = entry.caused_by.as_ref().is_some_and(|cause| cause.plugin == self.name);
+        match &outcome {
+            // What tells of reactions comes of the clock, and of others.
+            Outcome::Done(done) if done.has_acted && is_own && rules::is_told(entry) => {}
+            _ => return outcome,
+        }
+        let root = Chain::of(entry, self.store.reader()).await.root;
+        match self.echo.admits(root, Instant::now()) {
+            true => outcome,
+            false => call::looping(format!(
+                "the plugin answered its own events, all from one, {} times within {} s: this looks \
+                 like a loop",
+                echo::MAX_ANSWERS,
+                echo::WITHIN.as_secs()
+            )),
+        }
+    }
+
+    /// Settles an event that the plugin has reacted to.
+    async fn done(&mut self, plugin: &Plugin, entry: &LogEntry, done: Done) -> Result<(), Leave> {
+        let Done { mut drafts, has_acted } = done;
+        if has_acted && rules::is_told(entry) {
+            drafts.push(rules::triggered(plugin, entry));
+            if let Some(escalation) = &plugin.manifest().reaction.escalation {
+                self.wait_for_resolution(entry.seq, 0, escalation.after);
+            }
+        }
+        match drafts.is_empty() {
+            true => Ok(()),
+            false => self.emit(entry, drafts).await,
+        }
+    }
+
+    /// Has what the plugin did about an event escalated after this time.
+    fn wait_for_resolution(&mut self, event_seq: Seq, times: u32, wait: Duration) {
+        let due = self.clock.now().later(wait);
+        let plugin = self.name.clone();
+        self.unsaved.push(Effect::Escalate(Escalation { plugin, event_seq, times, due }));
+        self.due = Some(self.due.map_or(due, |first| first.min(due)));
+    }
+
+    /// Escalates what is due and not resolved. Whether it is, the log says now: so it does not matter
+    /// where the plugin is in the log, or that nobody looked for a while.
+    async fn escalate(&mut self, plugin: &Plugin) -> Result<(), Leave> {
+        // So that the rows say what is settled.
+        self.save().await?;
+        let reader = self.store.reader().clone();
+        let due = reader.due_escalations(self.name.clone(), self.clock.now(), DUE_AT_ONCE).await;
+        for (Escalation { event_seq, times, .. }, entry) in due.map_err(|e| self.unreadable(&e))? {
+            let rule = plugin.manifest().reaction.escalation.as_ref();
+            // A rule that is gone from the sidecar, and an event from the log, resolve it as well.
+            let mut open = None;
+            if let Some((rule, entry)) = rule.zip(entry) {
+                let resolving = reader.page(rules::resolving(rule, &entry), 1).await;
+                let is_resolved = !resolving.map_err(|e| self.unreadable(&e))?.entries.is_empty();
+                open = (!is_resolved).then_some((rule, entry));
+            }
+            match open {
+                Some((rule, entry)) => {
+                    warn!(
+                        plugin = self.name.as_str(), event = %entry.event.id,
+                        "not resolved after {:?}: escalated", rule.after
+                    );
+                    match rule.repeat {
+                        Some(repeat) => self.wait_for_resolution(event_seq, times + 1, repeat),
+                        None => self.unsaved.push(self.resolved(event_seq)),
+                    }
+                    self.emit(&entry, vec![rules::escalated(plugin, &entry, times + 1)]).await?;
+                }
+                None => self.unsaved.push(self.resolved(event_seq)),
+            }
+        }
+        self.save().await?;
+        self.due = self.next_escalation().await?;
+        Ok(())
+    }
+
+    fn resolved(&self, event_seq: Seq) -> Effect {
+        Effect::Resolve { plugin: self.name.clone(), event_seq }
+    }
+
+    async fn next_escalation(&self) -> Result<Option<Timestamp>, Leave> {
+        let next = self.store.reader().next_escalation(self.name.clone()).await;
+        next.map_err(|e| self.unreadable(&e))
+    }
+
+    /// Whether enough events have come for the plugin to see this one.
+    async fn reaches(&self, plugin: &Plugin, entry: &LogEntry) -> Result<bool, Leave> {
+        let Some(threshold) = plugin.manifest().reaction.threshold else { return Ok(true) };
+        let reader = self.store.reader();
+        let key = rules::counted_with(&threshold, entry);
+        let reached = reader.threshold_reached(self.name.clone(), key).await;
+        let reached = reached.map_err(|e| self.unreadable(&e))?;
+        let mut missing = threshold.count.get() as usize - 1;
+        let mut query = rules::counted(plugin, &threshold, entry, reached);
+        loop {
+            let page = reader.page(query.clone(), missing).await;
+            let page = page.map_err(|e| self.unreadable(&e))?;
+            // Its own reports are not for the plugin's eyes, here either.
+            let seen = |other: &&LogEntry| !rules::tells_of(other, &self.name);
+            missing = missing.saturating_sub(page.entries.iter().filter(seen).count());
+            match page.next {
+                _ if missing == 0 => return Ok(true),
+                Some(next) => query.before_seq = Some(next),
+                None => return Ok(false),
+            }
+        }
+    }
+
+    fn unreadable(&self, e: &StoreError) -> Leave {
+        warn!("reaction {}: cannot read the log: {e}", self.name);
+        Leave::Lost
     }
 
     async fn ended(
@@ -283,25 +433,24 @@ impl Worker {
         let Again { seq, attempts, found } = again;
         let settled = Effect::Settle { plugin: self.name.clone(), event_seq: seq };
         match found {
-            Ok(Some((entry, Outcome::Done(drafts)))) => {
-                self.unsaved.push(settled);
-                match drafts.is_empty() {
-                    true => self.save().await?,
-                    false => self.emit(&entry, drafts).await?,
+            Ok(Some((entry, outcome))) => match self.within_rate(&entry, outcome).await {
+                Outcome::Done(done) => {
+                    self.unsaved.push(settled);
+                    self.done(desk.plugin(), &entry, done).await?;
+                    self.save().await?;
+                    desk.queue.remove(seq);
                 }
-                desk.queue.remove(seq);
-            }
-            Ok(Some((entry, Outcome::Failed { reason, may_retry, after }))) => {
-                let again = may_retry.then_some(after);
-                let wait = self.failed(desk.retries(), &entry, attempts, reason, again);
-                self.save().await?;
-                match wait {
-                    Some(at) => desk.queue.put_back(seq, attempts + 1, at),
-                    None => desk.queue.remove(seq),
+                Outcome::Failed(failure) => {
+                    let wait = self.failed(desk.retries(), &entry, attempts, failure).await;
+                    self.save().await?;
+                    match wait {
+                        Some(at) => desk.queue.put_back(seq, attempts + 1, at),
+                        None => desk.queue.remove(seq),
+                    }
                 }
-            }
-            // The desk keeps those.
-            Ok(Some((_, Outcome::Quarantined(_) | Outcome::RolledBack))) => {}
+                // The desk keeps those.
+                Outcome::Quarantined(_) | Outcome::RolledBack => {}
+            },
             Ok(None) => {
                 warn!("reaction {}: the event at {seq} is gone, nobody waits for it", self.name);
                 self.unsaved.push(settled);
@@ -317,37 +466,37 @@ impl Worker {
     }
 
     /// Decides what becomes of an event whose attempt failed: when it may be tried again, `None` when
-    /// it is a dead letter. `again` is what the plugin asks for, when another attempt may succeed.
-    fn failed(
+    /// it is a dead letter.
+    async fn failed(
         &mut self,
         retries: u32,
         entry: &LogEntry,
         attempts: u32,
-        reason: String,
-        again: Option<Option<Duration>>,
+        failure: Failure,
     ) -> Option<Instant> {
+        let Failure { mut reason, may_retry, is_loop, after } = failure;
+        if is_loop {
+            let chain = Chain::of(entry, self.store.reader()).await.to_line();
+            reason = format!("{reason} (the chain: {chain})");
+        }
         let number = attempts + 1;
         let failed = Attempt { number, at: Timestamp::now(), error: reason };
         let (plugin, event) = (self.name.as_str(), entry.event.id);
         let reason = &failed.error;
-        match again.filter(|_| number <= retries) {
-            Some(asked) => {
-                let wait = backoff::pause(number, asked, fastrand::f64());
-                warn!(plugin, %event, "attempt {number} failed, next in {wait:.1?}: {reason}");
-                self.unsaved.push(self.wait_row(entry.seq, number, wait, Some(failed)));
-                Some(Instant::now() + wait)
-            }
-            None => {
-                error!(plugin, %event, "dead letter after {number} attempts: {reason}");
-                self.unsaved.push(Effect::DeadLetter(DeadLetter {
-                    plugin: self.name.clone(),
-                    event_seq: entry.seq,
-                    event_id: entry.event.id,
-                    failed,
-                }));
-                None
-            }
+        if may_retry && number <= retries {
+            let wait = backoff::pause(number, after, fastrand::f64());
+            warn!(plugin, %event, "attempt {number} failed, next in {wait:.1?}: {reason}");
+            self.unsaved.push(self.wait_row(entry.seq, number, wait, Some(failed)));
+            return Some(Instant::now() + wait);
         }
+        error!(plugin, %event, "dead letter after {number} attempts: {reason}");
+        self.unsaved.push(Effect::DeadLetter(DeadLetter {
+            plugin: self.name.clone(),
+            event_seq: entry.seq,
+            event_id: entry.event.id,
+            failed,
+        }));
+        None
     }
 
     fn wait_row(
@@ -455,9 +604,9 @@ impl Worker {
     }
 }
 
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
+async fn maybe(wait: Option<impl Future<Output = ()>>) {
+    match wait {
+        Some(wait) => wait.await,
         None => std::future::pending().await,
     }
 }

@@ -7,6 +7,7 @@ use crate::event::{Cause, Digest, Dropped, Event, LogEntry, PluginName, Seq, Sub
 use super::{
     StoreError,
     reactions::{DeadLetter, Waiting},
+    rules::{Escalation, Reached},
     state::Pending,
 };
 
@@ -65,6 +66,17 @@ pub enum Effect {
     RetryDeadLetter(i64),
     /// The dead letter of this number is of no use, if it is still there.
     DiscardDeadLetter(i64),
+    /// A reaction waits for what resolves it.
+    Escalate(Escalation),
+    /// It waits no more.
+    Resolve {
+        /// Who has reacted.
+        plugin: PluginName,
+        /// To which event, by its place in the log.
+        event_seq: Seq,
+    },
+    /// Counting begins anew for a plugin.
+    Reach(Reached),
     /// An operator takes a plugin out of the flow.
     DisablePlugin {
         /// The plugin.

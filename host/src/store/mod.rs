@@ -28,6 +28,7 @@ mod query;
 mod reactions;
 mod reader;
 mod row;
+mod rules;
 mod schema;
 pub mod state;
 mod writer;
@@ -50,6 +51,7 @@ pub use reactions::{
     WholeLetter,
 };
 pub use reader::{Known, Reader};
+pub use rules::{Escalation, Reached};
 pub use writer::Observer;
 
 use crate::event::Seq;

@@ -125,6 +125,8 @@ pub struct Backlog {
     pub waiting: u64,
     /// Events that it gave up on.
     pub dead_letters: u64,
+    /// Events that it has acted on, and that nothing has resolved when it was last looked.
+    pub unresolved: u64,
 }
 
 impl Backlog {
@@ -137,10 +139,11 @@ impl Backlog {
 /// With `waiting_full`, which says whether the plugin takes no new events until some have ended.
 impl Serialize for Backlog {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let mut object = to.serialize_struct("Backlog", 3)?;
+        let mut object = to.serialize_struct("Backlog", 4)?;
         object.serialize_field("waiting", &self.waiting)?;
         object.serialize_field("waiting_full", &self.is_full())?;
         object.serialize_field("dead_letters", &self.dead_letters)?;
+        object.serialize_field("unresolved", &self.unresolved)?;
         object.end()
     }
 }
@@ -235,18 +238,21 @@ pub(super) fn waiting(db: &Connection, plugin: &PluginName) -> rusqlite::Result<
 /// By plugin, of those that have not done something.
 pub(super) fn backlogs(db: &Connection) -> rusqlite::Result<BTreeMap<String, Backlog>> {
     let mut all = BTreeMap::<String, Backlog>::new();
-    let count = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)? as u64));
-    let mut find =
-        db.prepare_cached("SELECT plugin, count(*) FROM reaction_waiting GROUP BY plugin")?;
-    for found in find.query_map([], count)? {
-        let (plugin, waiting) = found?;
-        all.entry(plugin).or_default().waiting = waiting;
-    }
-    let mut find =
-        db.prepare_cached("SELECT plugin, count(*) FROM dead_letters GROUP BY plugin")?;
-    for found in find.query_map([], count)? {
-        let (plugin, dead_letters) = found?;
-        all.entry(plugin).or_default().dead_letters = dead_letters;
+    for table in ["reaction_waiting", "dead_letters", "escalations"] {
+        let sql = format!("SELECT plugin, count(*) FROM {table} GROUP BY plugin");
+        let mut find = db.prepare_cached(&sql)?;
+        let found =
+            find.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?;
+        for row in found {
+            let (plugin, number) = row?;
+            let backlog = all.entry(plugin).or_default();
+            let count = match table {
+                "reaction_waiting" => &mut backlog.waiting,
+                "dead_letters" => &mut backlog.dead_letters,
+                _ => &mut backlog.unresolved,
+            };
+            *count = number as u64;
+        }
     }
     Ok(all)
 }

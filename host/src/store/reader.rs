@@ -17,7 +17,9 @@ use super::{
     Change, StoreError, index,
     query::{self, Page, Query, Sources},
     reactions::{self, Backlog, Letter, LetterQuery, WaitingEvent, WholeLetter},
-    row, schema,
+    row,
+    rules::{self, Escalation},
+    schema,
     state::{self, Side, StateEntry, StateUsage},
 };
 
@@ -207,6 +209,43 @@ impl Reader {
     /// [`StoreError::Read`] when SQLite fails.
     pub async fn waiting(&self, plugin: PluginName) -> Result<Vec<WaitingEvent>, StoreError> {
         self.run(move |db| reactions::waiting(db, &plugin)).await
+    }
+
+    /// When the first of what a plugin waits for is escalated; `None` when it waits for nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`] when SQLite fails.
+    pub async fn next_escalation(
+        &self,
+        plugin: PluginName,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        self.run(move |db| rules::next_escalation(db, &plugin)).await
+    }
+
+    /// At most `limit` escalations that are due at `now`, the longest due first, each with the event
+    /// that was reacted to; `None` where the log does not have it any more.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`] when SQLite fails.
+    pub async fn due_escalations(
+        &self,
+        plugin: PluginName,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<(Escalation, Option<LogEntry>)>, StoreError> {
+        self.run(move |db| rules::due(db, &plugin, now, limit)).await
+    }
+
+    /// Where a plugin's threshold was last reached, for events that have `key` in common.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`] when SQLite fails.
+    pub async fn threshold_reached(
+        &self,
+        plugin: PluginName,
+        key: String,
+    ) -> Result<Option<Seq>, StoreError> {
+        self.run(move |db| rules::reached(db, &plugin, &key)).await
     }
 
     /// How much plugins have not done, by plugin; those that have done everything are left out.

@@ -31,6 +31,7 @@ const STEPS: &[M<'_>] = &[
     M::up(include_str!("migrations/05_plugins.sql")),
     M::up(include_str!("migrations/06_plain_check.sql")),
     M::up(include_str!("migrations/07_reactions.sql")),
+    M::up(include_str!("migrations/08_rules.sql")),
 ];
 const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
 

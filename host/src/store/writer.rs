@@ -19,7 +19,7 @@ use super::{
     StoreError,
     index::Notifier,
     messages::{Batch, Command, Effect, OnCommit},
-    reactions, row,
+    reactions, row, rules,
     state::Pending,
 };
 
@@ -227,6 +227,9 @@ fn apply(transaction: &Transaction<'_>, effect: &Effect, at: Timestamp) -> rusql
         Effect::DeadLetter(letter) => reactions::bury(transaction, letter)?,
         Effect::RetryDeadLetter(id) => reactions::retry(transaction, *id)?,
         Effect::DiscardDeadLetter(id) => reactions::discard(transaction, *id)?,
+        Effect::Escalate(escalation) => rules::escalate(transaction, escalation)?,
+        Effect::Resolve { plugin, event_seq } => rules::resolve(transaction, plugin, *event_seq)?,
+        Effect::Reach(reached) => rules::reach(transaction, reached)?,
         Effect::DisablePlugin { name, since, by } => {
             let sql = "INSERT INTO disabled_plugins (name, since_us, \"by\") VALUES (?1, ?2, ?3) \
                        ON CONFLICT (name) DO NOTHING";

@@ -203,8 +203,8 @@ impl Trial {
         loop {
             let delivery = Delivery { entry, attempt: story.attempts };
             match self.plugin.react(delivery).await {
-                Ok(actions) => {
-                    self.act(entry, actions, story);
+                Ok(reacted) => {
+                    self.act(entry, reacted.actions, story);
                     break;
                 }
                 Err(ReactError::Retry { .. }) if story.attempts <= retries => story.attempts += 1,
@@ -254,8 +254,8 @@ impl Trial {
             });
         }
         // The host's own verdict: all of them, or why none.
-        if let Err(reason) = decision::decide(&self.plugin, entry, actions) {
-            story.failures.push(reason);
+        if let Err(refusal) = decision::decide(&self.plugin, entry, actions) {
+            story.failures.push(refusal.reason);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! A reaction that answers every event with `"echo": true` in its data by one more such event: it
-//! feeds itself until the host stops it.
+//! A reaction that answers every event with `"echo": true` in its data by one more such event, or by as
+//! many as `times` says: it feeds itself until the host stops it.
 
 use ennio_plugin::{Delivery, Description, Emission, Outcome, Plugin, Reaction, config};
 
@@ -23,10 +23,12 @@ impl Reaction for EchoReaction {
         if event.data_value().get("echo") != Some(&true.into()) {
             return Ok(vec![]);
         }
-        let echo = Emission::new("custom.echo")
-            .message("echo")
-            .data(serde_json::json!({"echo": true, "of": event.id}));
-        Ok(vec![echo.into()])
+        let times = event.data_value().get("times").and_then(|n| n.as_u64()).unwrap_or(1);
+        let echo = |_| {
+            let data = serde_json::json!({"echo": true, "times": times, "of": event.id});
+            Emission::new("custom.echo").message("echo").data(data).into()
+        };
+        Ok((0..times).map(echo).collect())
     }
 }
 

@@ -61,6 +61,13 @@ impl Host {
         }
     }
 
+    /// What senders and plugins have put into the log, without what the host tells of reactions.
+    pub async fn events(&self) -> Vec<Value> {
+        let mut log = self.log().await;
+        log.retain(|entry| entry["event_type"] != "reaction_triggered");
+        log
+    }
+
     /// One plugin's status, if it is known.
     pub async fn plugin(&self, name: &str) -> Option<Value> {
         let (_, plugins) = self.get("/v1/plugins").await;

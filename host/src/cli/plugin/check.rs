@@ -6,7 +6,8 @@ use crate::{
     cli::output::{Output, plain},
     event::SubjectPattern,
     plugin::{
-        KeySource, OnError, Ordered, Provision, Reaction, Registry, Start, TrustedKeys, limits,
+        CountedBy, KeySource, OnError, Ordered, Provision, Reaction, Registry, Start, TrustedKeys,
+        limits,
     },
     store::state::State,
 };
@@ -114,5 +115,17 @@ fn reacts(reaction: &Reaction) -> String {
         Start::Beginning => "begins with the first event".to_owned(),
         Start::At(time) => format!("begins with what was committed at {time}"),
     });
+    facts.extend(reaction.threshold.map(|threshold| {
+        let by = match threshold.by {
+            CountedBy::Session => " of a session",
+            CountedBy::Project => " of a project",
+            CountedBy::Plugin => "",
+        };
+        format!("to each {} events{by} within {}", threshold.count.get(), threshold.within)
+    }));
+    facts.extend(reaction.escalation.as_ref().map(|escalation| {
+        let again = escalation.repeat.map(|repeat| format!(" and every {repeat:?}"));
+        format!("escalates after {:?}{}", escalation.after, again.unwrap_or_default())
+    }));
     facts.join(", ")
 }

@@ -72,5 +72,8 @@ pub(super) fn notes(plugin: &Plugin) -> Vec<String> {
     if plugin.dead_letters > 0 {
         notes.push(format!("{} dead letters", plugin.dead_letters));
     }
+    if plugin.unresolved > 0 {
+        notes.push(format!("{} reactions wait to be resolved", plugin.unresolved));
+    }
     notes
 }
