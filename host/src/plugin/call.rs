@@ -2,12 +2,14 @@
 //! the contract.
 
 use std::{
+    ops::Range,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use thiserror::Error;
 
+use super::logging::Words;
 use crate::event::{Cause, Event, EventPriority, LogEntry};
 
 /// The most events of one call.
@@ -16,8 +18,6 @@ pub(super) const BATCH: usize = 64;
 pub(super) const BATCH_BYTES: usize = 1 << 20;
 /// The longest reason of a drop, in bytes; the rest is cut.
 pub(super) const MAX_REASON: usize = 1024;
-/// The most actions of one reaction to one event.
-pub(super) const MAX_ACTIONS: usize = 32;
 
 /// A filter's answer to one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,8 +37,89 @@ pub struct Patch {
     pub message: Option<String>,
     /// An RFC 7396 merge patch, not yet checked.
     pub data: Option<String>,
-    /// SHA-256 of the component that made it, hexadecimal.
+}
+
+/// A call into a guest, or what stands for one that was not made.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// SHA-256 of the component, hexadecimal.
     pub version: Arc<str>,
+    /// The first of the events that it was about, and the last but one.
+    pub events: Range<usize>,
+    /// How many of these it was about.
+    pub count: usize,
+    /// In the guest.
+    pub took: Duration,
+    /// What the guest said.
+    pub words: Words,
+    /// Why it made the version before take over; that answers in other calls.
+    pub left: Option<CallError>,
+}
+
+impl Call {
+    /// About the first `count` events.
+    pub(super) fn new(version: &Arc<str>, count: usize, took: Duration, words: Words) -> Self {
+        let version = Arc::clone(version);
+        Self { version, events: 0..count, count, took, words, left: None }
+    }
+
+    /// One event's share of the time.
+    pub fn share(&self) -> Duration {
+        self.took / u32::try_from(self.count).unwrap_or(u32::MAX).max(1)
+    }
+}
+
+/// What came of events that a plugin was asked about.
+#[derive(Debug)]
+pub struct Answers<T> {
+    /// One for each event, in their order, with the number of the call that it comes from.
+    pub answers: Vec<(usize, Result<T, CallError>)>,
+    /// The calls that these come from, and those that made a version leave.
+    pub calls: Vec<Call>,
+}
+
+impl<T> Answers<T> {
+    pub(super) fn with_capacity(events: usize) -> Self {
+        Self { answers: Vec::with_capacity(events), calls: Vec::new() }
+    }
+
+    /// The answers alone.
+    pub fn into_results(self) -> impl Iterator<Item = Result<T, CallError>> {
+        self.answers.into_iter().map(|(_, answer)| answer)
+    }
+
+    /// A call about the next events.
+    pub(super) fn add(
+        &mut self,
+        mut call: Call,
+        answers: impl IntoIterator<Item = Result<T, CallError>>,
+    ) {
+        let (number, first) = (self.calls.len(), self.answers.len());
+        self.answers.extend(answers.into_iter().map(|answer| (number, answer)));
+        call.events = first..self.answers.len();
+        self.calls.push(call);
+    }
+
+    /// A call about the next events that gave no answer, after which the version before gives them
+    /// all.
+    pub(super) fn leave(&mut self, mut call: Call, error: CallError, before: Self) {
+        let (numbers, first) = (self.calls.len() + 1, self.answers.len());
+        let behind = |events: Range<usize>| first + events.start..first + events.end;
+        call.events = behind(call.events);
+        call.left = Some(error);
+        self.calls.push(call);
+        let calls = before.calls.into_iter();
+        self.calls.extend(calls.map(|call| Call { events: behind(call.events.clone()), ..call }));
+        let answers = before.answers.into_iter();
+        self.answers.extend(answers.map(|(call, answer)| (numbers + call, answer)));
+    }
+
+    /// The same with other answers.
+    pub(super) fn map<U>(self, change: impl Fn(T) -> U) -> Answers<U> {
+        let answers = self.answers.into_iter();
+        let answers = answers.map(|(call, answer)| (call, answer.map(&change)));
+        Answers { answers: answers.collect(), calls: self.calls }
+    }
 }
 
 /// A stored event on its way to a reaction.

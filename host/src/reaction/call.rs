@@ -6,7 +6,9 @@ use std::{sync::Arc, time::Instant};
 use crate::{
     control::{Command, Control, ControlError, Origin},
     event::{Draft, LogEntry},
+    pipeline::called,
     plugin::{Delivery, Plugin, ReactError},
+    store::Called,
 };
 
 use super::decision;
@@ -16,8 +18,8 @@ const MAX_REASON: usize = 1024;
 
 /// What came of an attempt.
 pub(super) enum Outcome {
-    /// The plugin has reacted, and wants this emitted.
-    Done(Vec<Draft>),
+    /// The plugin has reacted.
+    Done(Done),
     /// The attempt failed.
     Failed {
         /// Why.
@@ -26,11 +28,23 @@ pub(super) enum Outcome {
         may_retry: bool,
         /// How long the plugin wants to be left alone with this event, at least.
         after: Option<std::time::Duration>,
+        /// The call.
+        called: Box<Called>,
     },
     /// No attempt: the plugin keeps failing and is left alone until then.
     Quarantined(Instant),
     /// No attempt that counts: the version before has taken over, and the event is for it.
     RolledBack,
+}
+
+/// What a reaction comes to.
+pub(super) struct Done {
+    /// To be emitted.
+    pub(super) drafts: Vec<Draft>,
+    /// That were carried out.
+    pub(super) commands: Vec<String>,
+    /// The call.
+    pub(super) called: Box<Called>,
 }
 
 /// Attempt `number` (from 1) of `plugin` at `entry`.
@@ -40,26 +54,29 @@ pub(super) async fn attempt(
     entry: &LogEntry,
     number: u32,
 ) -> Outcome {
-    let actions = match plugin.react(Delivery { entry, attempt: number }).await {
+    let (call, answer) = plugin.react(Delivery { entry, attempt: number }).await;
+    let called = Box::new(called(call));
+    let actions = match answer {
         Ok(actions) => actions,
-        Err(ReactError::Retry { reason, after }) => return failed(reason, true, after),
-        Err(ReactError::Fatal(reason)) => return failed(reason, false, None),
+        Err(ReactError::Retry { reason, after }) => return failed(called, reason, true, after),
+        Err(ReactError::Fatal(reason)) => return failed(called, reason, false, None),
         Err(ReactError::Quarantined(until)) => return Outcome::Quarantined(until),
         Err(ReactError::RolledBack(_)) => return Outcome::RolledBack,
     };
     if actions.is_empty() {
-        return Outcome::Done(Vec::new());
+        return Outcome::Done(Done { drafts: Vec::new(), commands: Vec::new(), called });
     }
     let decision = match decision::decide(plugin, entry, actions) {
         Ok(decision) => decision,
-        Err(reason) => return failed(reason, false, None),
+        Err(reason) => return failed(called, reason, false, None),
     };
+    let commands = decision.commands.iter().map(ToString::to_string).collect();
     match command(plugin, control, decision.commands).await {
         Ok(()) => {
             plugin.count_changed(1);
-            Outcome::Done(decision.drafts)
+            Outcome::Done(Done { drafts: decision.drafts, commands, called })
         }
-        Err(e) => failed(e.to_string(), matches!(e, ControlError::Unavailable(_)), None),
+        Err(e) => failed(called, e.to_string(), matches!(e, ControlError::Unavailable(_)), None),
     }
 }
 
@@ -77,7 +94,12 @@ async fn command(
     Ok(())
 }
 
-fn failed(mut reason: String, may_retry: bool, after: Option<std::time::Duration>) -> Outcome {
+fn failed(
+    called: Box<Called>,
+    mut reason: String,
+    may_retry: bool,
+    after: Option<std::time::Duration>,
+) -> Outcome {
     reason.truncate(reason.floor_char_boundary(MAX_REASON));
-    Outcome::Failed { reason, may_retry, after }
+    Outcome::Failed { reason, may_retry, after, called }
 }

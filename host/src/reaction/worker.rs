@@ -17,17 +17,17 @@ use crate::{
     bus::{Bus, SubscriptionError},
     control::Control,
     event::{Cause, Draft, LogEntry, PluginName, Selection, Seq, Timestamp},
-    pipeline::{Origin, Pipeline, PublishError},
+    pipeline::{Origin, Pipeline, PublishError, member},
     plugin::{Plugin, PluginSet, Start},
     store::{
-        Attempt, DeadLetter, Effect, Store, StoreError, Waiting,
+        Attempt, Called, DeadLetter, Effect, Reacted, Role, Store, StoreError, Waiting,
         state::{Bucket, Pending},
     },
 };
 
 use super::{
     backoff::{self, LONGEST_ASKED},
-    call::Outcome,
+    call::{Done, Outcome},
     desk::{Again, Desk, Fate, Next},
     progress::Progress,
 };
@@ -145,6 +145,8 @@ impl Worker {
             ..Selection::default()
         };
         let mut events = self.bus.subscribe_after(selection, self.position);
+        let member = member(plugin, Role::Reaction);
+        self.unsaved.push(Effect::Reacts { from: self.position + 1, member });
         // Before the rows are read: a knock after that is heard.
         let mut knocks = self.progress.knocks();
         let mut has_knocked = true;
@@ -245,15 +247,19 @@ impl Worker {
                         self.save().await?;
                     }
                 }
-                Fate::Tried(Outcome::Done(drafts)) if drafts.is_empty() => {
-                    if self.bucket.waiting() >= SAVE_AT_BYTES {
+                Fate::Tried(Outcome::Done(done)) => {
+                    let drafts = self.done(&entry, 1, done);
+                    if !drafts.is_empty() {
+                        self.emit(&entry, drafts).await?;
+                    } else if self.bucket.waiting() >= SAVE_AT_BYTES
+                        || self.unsaved.len() >= SAVE_AT_ROWS
+                    {
                         self.save().await?;
                     }
                 }
-                Fate::Tried(Outcome::Done(drafts)) => self.emit(&entry, drafts).await?,
-                Fate::Tried(Outcome::Failed { reason, may_retry, after }) => {
+                Fate::Tried(Outcome::Failed { reason, may_retry, after, called }) => {
                     let again = may_retry.then_some(after);
-                    let wait = self.failed(desk.retries(), &entry, 0, reason, again);
+                    let wait = self.failed(desk.retries(), &entry, 0, reason, *called, again);
                     self.save().await?;
                     if let Some(at) = wait {
                         desk.queue.add(entry.seq, key, 1, at);
@@ -283,17 +289,18 @@ impl Worker {
         let Again { seq, attempts, found } = again;
         let settled = Effect::Settle { plugin: self.name.clone(), event_seq: seq };
         match found {
-            Ok(Some((entry, Outcome::Done(drafts)))) => {
+            Ok(Some((entry, Outcome::Done(done)))) => {
                 self.unsaved.push(settled);
+                let drafts = self.done(&entry, attempts + 1, done);
                 match drafts.is_empty() {
                     true => self.save().await?,
                     false => self.emit(&entry, drafts).await?,
                 }
                 desk.queue.remove(seq);
             }
-            Ok(Some((entry, Outcome::Failed { reason, may_retry, after }))) => {
+            Ok(Some((entry, Outcome::Failed { reason, may_retry, after, called }))) => {
                 let again = may_retry.then_some(after);
-                let wait = self.failed(desk.retries(), &entry, attempts, reason, again);
+                let wait = self.failed(desk.retries(), &entry, attempts, reason, *called, again);
                 self.save().await?;
                 match wait {
                     Some(at) => desk.queue.put_back(seq, attempts + 1, at),
@@ -316,6 +323,20 @@ impl Worker {
         Ok(())
     }
 
+    /// Has it recorded that attempt `attempt` at an event succeeded, where that is worth a row; gives
+    /// what is to be emitted.
+    fn done(&mut self, entry: &LogEntry, attempt: u32, done: Done) -> Vec<Draft> {
+        let Done { drafts, commands, called } = done;
+        let emitted = drafts.len();
+        if emitted > 0 || !commands.is_empty() || attempt > 1 || called.is_notable() {
+            let (plugin, event_seq, at) = (self.name.clone(), entry.seq, Timestamp::now());
+            let called = *called;
+            let reacted = Reacted { plugin, event_seq, attempt, at, called, emitted, commands };
+            self.unsaved.push(Effect::Reacted(reacted));
+        }
+        drafts
+    }
+
     /// Decides what becomes of an event whose attempt failed: when it may be tried again, `None` when
     /// it is a dead letter. `again` is what the plugin asks for, when another attempt may succeed.
     fn failed(
@@ -324,10 +345,12 @@ impl Worker {
         entry: &LogEntry,
         attempts: u32,
         reason: String,
+        called: Called,
         again: Option<Option<Duration>>,
     ) -> Option<Instant> {
         let number = attempts + 1;
-        let failed = Attempt { number, at: Timestamp::now(), error: reason };
+        let (at, called) = (Timestamp::now(), Some(called));
+        let failed = Attempt { number, at, error: reason, called };
         let (plugin, event) = (self.name.as_str(), entry.event.id);
         let reason = &failed.error;
         match again.filter(|_| number <= retries) {

@@ -202,7 +202,7 @@ impl Trial {
         let retries = self.plugin.manifest().reaction.retries.get();
         loop {
             let delivery = Delivery { entry, attempt: story.attempts };
-            match self.plugin.react(delivery).await {
+            match self.plugin.react(delivery).await.1 {
                 Ok(actions) => {
                     self.act(entry, actions, story);
                     break;
