@@ -32,6 +32,7 @@ mod reload;
 mod reload_matrix;
 mod state;
 mod stream;
+mod trace;
 mod trial;
 mod trust;
 mod webhook;

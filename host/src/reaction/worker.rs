@@ -248,7 +248,7 @@ impl Worker {
                     }
                 }
                 Fate::Tried(Outcome::Done(done)) => {
-                    let drafts = self.done(&entry, 1, done);
+                    let drafts = self.done(&entry, None, done);
                     if !drafts.is_empty() {
                         self.emit(&entry, drafts).await?;
                     } else if self.bucket.waiting() >= SAVE_AT_BYTES
@@ -291,7 +291,7 @@ impl Worker {
         match found {
             Ok(Some((entry, Outcome::Done(done)))) => {
                 self.unsaved.push(settled);
-                let drafts = self.done(&entry, attempts + 1, done);
+                let drafts = self.done(&entry, Some(attempts), done);
                 match drafts.is_empty() {
                     true => self.save().await?,
                     false => self.emit(&entry, drafts).await?,
@@ -323,12 +323,14 @@ impl Worker {
         Ok(())
     }
 
-    /// Has it recorded that attempt `attempt` at an event succeeded, where that is worth a row; gives
-    /// what is to be emitted.
-    fn done(&mut self, entry: &LogEntry, attempt: u32, done: Done) -> Vec<Draft> {
+    /// Has it recorded that an attempt at an event succeeded, where that is worth a row; gives what is
+    /// to be emitted. `attempts` failed before, of an event that was come back to: always worth a row,
+    /// since attempts of before a dead letter was retried do not count among them.
+    fn done(&mut self, entry: &LogEntry, attempts: Option<u32>, done: Done) -> Vec<Draft> {
         let Done { drafts, commands, called } = done;
         let emitted = drafts.len();
-        if emitted > 0 || !commands.is_empty() || attempt > 1 || called.is_notable() {
+        if emitted > 0 || !commands.is_empty() || attempts.is_some() || called.is_notable() {
+            let attempt = attempts.unwrap_or(0) + 1;
             let (plugin, event_seq, at) = (self.name.clone(), entry.seq, Timestamp::now());
             let called = *called;
             let reacted = Reacted { plugin, event_seq, attempt, at, called, emitted, commands };
