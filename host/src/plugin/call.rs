@@ -44,7 +44,7 @@ pub struct Patch {
 pub struct Call {
     /// SHA-256 of the component, hexadecimal.
     pub version: Arc<str>,
-    /// The first of the events that it was about, and the last but one.
+    /// What it was about lies among these of the events asked about.
     pub events: Range<usize>,
     /// How many of these it was about.
     pub count: usize,
@@ -100,12 +100,12 @@ impl<T> Answers<T> {
         self.calls.push(call);
     }
 
-    /// A call about the next events that gave no answer, after which the version before gives them
-    /// all.
+    /// A call that gave no answer, after which the version before gives all that are left: the call
+    /// counts as one about all of these, so that each knows why.
     pub(super) fn leave(&mut self, mut call: Call, error: CallError, before: Self) {
         let (numbers, first) = (self.calls.len() + 1, self.answers.len());
         let behind = |events: Range<usize>| first + events.start..first + events.end;
-        call.events = behind(call.events);
+        call.events = behind(0..before.answers.len());
         call.left = Some(error);
         self.calls.push(call);
         let calls = before.calls.into_iter();
@@ -238,4 +238,38 @@ impl<'a> Lowered<'a> {
 /// The cause as the contract has it.
 pub(super) fn lower_cause(cause: &Cause) -> (String, String) {
     (cause.event_id.to_string(), cause.plugin.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(version: &str, count: usize) -> Call {
+        Call::new(&version.into(), count, Duration::from_micros(6), Words::default())
+    }
+
+    #[test]
+    fn answers_know_their_call_also_where_the_version_before_gives_them() {
+        let mut told = Answers::with_capacity(6);
+        told.add(call("new", 2), [Ok(1), Ok(2)]);
+        let mut before = Answers::with_capacity(4);
+        before.add(call("old", 3), [Ok(3), Ok(4), Ok(5)]);
+        before.add(call("old", 1), [Ok(6)]);
+        told.leave(call("new", 3), CallError::Trap("oh".into()), before);
+
+        let by = |told: &Answers<i32>| -> Vec<(String, i32)> {
+            let answers = told.answers.iter();
+            let answer = |(at, answer): &(usize, Result<i32, CallError>)| {
+                (told.calls[*at].version.to_string(), answer.clone().unwrap())
+            };
+            answers.map(answer).collect()
+        };
+        let expected = [("new", 1), ("new", 2), ("old", 3), ("old", 4), ("old", 5), ("old", 6)];
+        assert_eq!(by(&told), expected.map(|(version, n)| (version.to_owned(), n)));
+        let events: Vec<Range<usize>> = told.calls.iter().map(|call| call.events.clone()).collect();
+        assert_eq!(events, [0..2, 2..6, 2..5, 5..6]);
+        let left: Vec<bool> = told.calls.iter().map(|call| call.left.is_some()).collect();
+        assert_eq!(left, [false, true, false, false]);
+        assert_eq!(told.calls[0].share(), Duration::from_micros(3));
+    }
 }

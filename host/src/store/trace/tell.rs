@@ -72,14 +72,15 @@ impl Teller<'_> {
             if step.is_some() {
                 view = views.next().unwrap_or(view);
             }
-            passed.push(self.passed(event, Some(&member), step)?);
+            passed.push(self.passed(event, &member.plugin, member.role, Some(&member), step)?);
             if is_last {
                 return Ok(passed);
             }
         }
         // Of before lineups were recorded.
         for step in steps {
-            passed.push(self.passed(event, None, Some(step))?);
+            let plugin = step.plugin.clone();
+            passed.push(self.passed(event, &plugin, step.role, None, Some(step))?);
         }
         if let Some(dropped) = &event.dropped {
             passed.push(Passed {
@@ -102,6 +103,8 @@ impl Teller<'_> {
     fn passed(
         &self,
         event: &LogEntry,
+        plugin: &PluginName,
+        role: Role,
         member: Option<&Member>,
         step: Option<StepRow>,
     ) -> rusqlite::Result<Passed> {
@@ -124,10 +127,6 @@ impl Teller<'_> {
             _ => Vec::new(),
         };
         let error = detail.filter(|_| matches!(outcome, Outcome::Failed | Outcome::FailedDropped));
-        let named = step.as_ref().map(|step| (&step.plugin, step.role));
-        let Some((plugin, role)) = named.or(member.map(|m| (&m.plugin, m.role))) else {
-            return Err(rusqlite::Error::QueryReturnedNoRows);
-        };
         let hash = step.as_ref().map(|step| &step.version).or(member.map(|m| &m.hash));
         Ok(Passed {
             plugin: plugin.clone(),
