@@ -146,7 +146,7 @@ fn filter(rounds: usize) {
     let events: Vec<&Event> = events.iter().collect();
     for _ in 0..rounds {
         let verdicts = runtime.block_on(plugin.filter(&events));
-        assert!(verdicts.iter().all(Result::is_ok));
+        assert!(verdicts.into_results().all(|verdict| verdict.is_ok()));
     }
 }
 

@@ -45,7 +45,8 @@ async fn dead_letters(host: &Host) -> u64 {
 /// The versions that changed events, with what they changed, in the order of the log.
 fn changes(setup: &Setup) -> Vec<(String, String)> {
     let database = rusqlite::Connection::open(setup.database()).unwrap();
-    let mut find = database.prepare("SELECT version, patch FROM changes ORDER BY seq").unwrap();
+    let sql = "SELECT version, detail FROM steps WHERE outcome = 'changed' ORDER BY seq, position";
+    let mut find = database.prepare(sql).unwrap();
     let rows = find.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
     rows.collect::<Result<_, _>>().unwrap()
 }

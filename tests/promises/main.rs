@@ -33,6 +33,7 @@ mod reload_matrix;
 mod rules;
 mod state;
 mod stream;
+mod trace;
 mod trial;
 mod trust;
 mod webhook;

@@ -2,7 +2,7 @@
 //! often than others; about 420 bytes of JSON each.
 
 use ennio::event::{Draft, EventPriority, EventType, LogEntry, ProjectId, SessionId, Timestamp};
-use ennio::store::NewEntry;
+use ennio::store::{NewEntry, Passage};
 
 pub const PROJECTS: u64 = 101;
 pub const SESSIONS: u64 = 2003;
@@ -97,7 +97,7 @@ impl Source {
             caused_by: None,
             hops: 0,
             dropped: None,
-            changes: Vec::new(),
+            passage: Passage::default(),
         }
     }
 

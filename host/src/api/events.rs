@@ -9,7 +9,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::event::EventId;
+use crate::{
+    event::{EventId, EventRef},
+    store::Trace,
+};
 
 use super::{Api, parameters::Parameters, problem::Problem};
 
@@ -36,6 +39,21 @@ pub(super) async fn one(
     match api.host.log().by_id(wanted).await? {
         Some(entry) => Ok(json(entry.json().to_owned())),
         None => Err(Problem::not_found(format!("no event {wanted} in the log"))),
+    }
+}
+
+/// An event's way; `id` may be its place in the log as well.
+pub(super) async fn trace(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+) -> Result<axum::Json<Trace>, Problem> {
+    let wanted: EventRef = id.parse().map_err(|e| Problem::parameter("id", e))?;
+    match api.host.log().trace(wanted).await? {
+        Some(trace) => Ok(axum::Json(trace)),
+        None => Err(Problem::not_found(match wanted {
+            EventRef::Id(id) => format!("no event {id} in the log"),
+            EventRef::Seq(seq) => format!("no event at seq {seq} in the log"),
+        })),
     }
 }
 

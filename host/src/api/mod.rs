@@ -54,6 +54,7 @@ fn router(host: Arc<Host>, guard: Guard, closing: watch::Receiver<bool>) -> Rout
         .route("/v1/events", post(publish::publish).get(events::list))
         .route("/v1/events/stream", get(stream::stream))
         .route("/v1/events/{id}", get(events::one))
+        .route("/v1/events/{id}/trace", get(events::trace))
         .route("/v1/plugins", get(observe::plugins))
         .route("/v1/plugins/{name}/{command}", post(control::plugin))
         .route("/v1/plugins/{name}/state", get(state::usage))

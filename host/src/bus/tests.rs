@@ -3,7 +3,7 @@ use std::{collections::HashMap, time::Duration};
 use super::*;
 use crate::{
     event::{Draft, EventPriority, EventType, SubjectPattern, Timestamp},
-    store::{Batch, NewEntry, Store},
+    store::{Batch, NewEntry, Passage, Store},
 };
 
 struct Log {
@@ -35,7 +35,7 @@ impl Log {
                 caused_by: None,
                 hops: 0,
                 dropped: None,
-                changes: vec![],
+                passage: Passage::default(),
             }
         });
         let (answer, outcome) = tokio::sync::oneshot::channel();

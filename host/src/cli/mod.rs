@@ -33,6 +33,7 @@ mod table;
 mod tail;
 mod tally;
 mod times;
+mod trace;
 
 #[cfg(test)]
 mod tests;
@@ -62,6 +63,7 @@ Examples:
   ennio emit < day.ndjson                             send many
   ennio tail 'ennio.ci.*.failing'                     watch events as they come
   ennio events --since 2h --min-priority urgent       look back
+  ennio trace 3417                                    one event's whole story
   ennio summary                                       what happened so far
 
 Exit codes: 0 done, 1 failed, 2 used wrongly.";
@@ -72,6 +74,7 @@ enum Command {
     Emit(emit::Args),
     Tail(tail::Args),
     Events(events::Args),
+    Trace(trace::Args),
     Plugin(plugin::Args),
     DeadLetters(dead_letters::Args),
     Summary(summary::Args),
@@ -95,6 +98,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Emit(args) => emit::run(args).await,
         Command::Tail(args) => tail::run(args).await,
         Command::Events(args) => events::run(args).await,
+        Command::Trace(args) => trace::run(args).await,
         Command::Plugin(args) => plugin::run(args).await,
         Command::DeadLetters(args) => dead_letters::run(args).await,
         Command::Summary(args) => summary::run(args).await,

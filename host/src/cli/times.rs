@@ -37,6 +37,11 @@ pub(super) fn clock(timestamp: &str) -> String {
     local(timestamp, "%H:%M:%S")
 }
 
+/// `09:30:00.125`, here.
+pub(super) fn clock_millis(timestamp: &str) -> String {
+    local(timestamp, "%H:%M:%S%.3f")
+}
+
 /// `08-01 09:30:00`, here.
 pub(super) fn day_and_clock(timestamp: &str) -> String {
     local(timestamp, "%m-%d %H:%M:%S")

@@ -107,6 +107,16 @@ fn syntax(e: serde_json::Error) -> Reason {
     Reason::Syntax(e.to_string())
 }
 
+/// How people write the member `key` of what lies at `path`: `data.labels`, `data["odd key"]`.
+pub(crate) fn member_path(path: &str, key: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    match !key.is_empty() && key.bytes().all(is_plain) {
+        true if path.is_empty() => key.to_owned(),
+        true => format!("{path}.{key}"),
+        false => format!("{path}[{}]", serde_json::Value::from(key)),
+    }
+}
+
 /// `text` without white space between its tokens.
 fn compact(text: &str) -> Cow<'_, str> {
     let mut in_string = false;

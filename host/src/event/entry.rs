@@ -15,6 +15,9 @@ pub type Seq = u64;
 /// The longest chain of reactions. What a reaction emits to an event of this many hops is refused.
 pub const MAX_HOPS: u8 = 16;
 
+/// The most that one reaction to one event may want done: events and commands together.
+pub const MAX_ACTIONS: usize = 32;
+
 /// One event with all of its eight fields. Serialises to the JSON that NATS carries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Event {

@@ -28,10 +28,15 @@ impl EventId {
         Self(Uuid::new_v5(&cause.0, format!("{plugin}/{index}").as_bytes()))
     }
 
-    /// The id of what the host itself tells of `plugin`'s reaction to `cause`: `what` is a word of the
-    /// host's, and no number. The same three always give the same id.
-    pub(crate) fn of_rule(cause: EventId, plugin: &PluginName, what: &str) -> Self {
-        Self(Uuid::new_v5(&cause.0, format!("{plugin}/{what}").as_bytes()))
+    /// The id of the event that tells that `plugin` has reacted to `cause`; always the same.
+    pub fn of_triggered(cause: EventId, plugin: &PluginName) -> Self {
+        Self(Uuid::new_v5(&cause.0, format!("{plugin}/triggered").as_bytes()))
+    }
+
+    /// The id of the event that tells, for the `times`th time, that nothing has resolved what `plugin`
+    /// did about `cause`; always the same.
+    pub fn of_escalated(cause: EventId, plugin: &PluginName, times: u32) -> Self {
+        Self(Uuid::new_v5(&cause.0, format!("{plugin}/escalated/{times}").as_bytes()))
     }
 
     /// Whether it was minted by a clock, so that ids sort by the time of their making: a UUIDv7.

@@ -51,6 +51,8 @@ struct Session<'a> {
     coverage: Coverage,
     window: Window,
     counts: Counts,
+    /// Events that cannot be published, since the cursor on disk.
+    skipped: Vec<(Seq, String)>,
     /// On disk.
     saved: Seq,
     /// Confirmed at the last tick.
@@ -118,6 +120,7 @@ async fn open<'a>(
         coverage,
         window: Window::new(cursor),
         counts: Counts::default(),
+        skipped: Vec::new(),
         saved: cursor,
         confirmed: cursor,
         settled: cursor,
@@ -236,7 +239,7 @@ impl Session<'_> {
         let message = match self.message(entry) {
             Ok(message) => message,
             Err(reason) => {
-                self.context.report.skipped(entry.seq, &reason);
+                self.skip(entry.seq, &reason);
                 self.window.skip(entry.seq, Instant::now());
                 return Ok(());
             }
@@ -284,12 +287,17 @@ impl Session<'_> {
             Answer::Stored { stream, .. } => debug!("event {seq}: {stream} is no stream of ours"),
             Answer::Foreign => debug!("event {seq}: somebody answered who is no stream"),
             Answer::TooLarge(reason) => {
-                self.context.report.skipped(seq, &Unsendable::TooLargeForStream(reason));
+                self.skip(seq, &Unsendable::TooLargeForStream(reason));
                 self.window.answered(token);
             }
             Answer::Refused(reason) => return Err(End::Held(format!("event {seq}: {reason}"))),
         }
         Ok(())
+    }
+
+    fn skip(&mut self, seq: Seq, reason: &Unsendable) {
+        self.context.report.skipped(seq, reason);
+        self.skipped.push((seq, reason.to_string()));
     }
 
     fn cover(&mut self, coverage: Coverage) {
@@ -315,9 +323,14 @@ impl Session<'_> {
 
     async fn save(&mut self, seq: Seq) -> Result<(), End> {
         if seq > self.saved {
-            let moved = Effect::MoveCursor { name: CURSOR.into(), seq };
+            let mut skipped = self.skipped.clone();
+            skipped.retain(|(skipped, _)| *skipped <= seq);
+            let moved = Effect::Delivered { sink: CURSOR.into(), seq, skipped };
             match self.context.store.apply(vec![moved]).await {
-                Ok(()) => self.saved = seq,
+                Ok(()) => {
+                    self.saved = seq;
+                    self.skipped.retain(|(skipped, _)| *skipped > seq);
+                }
                 // Nothing is lost but the place: a restart would publish from the last saved one.
                 Err(error @ StoreError::Full(_)) => {
                     self.context.report.warn(format!("the cursor is not saved: {error}"));

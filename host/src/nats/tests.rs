@@ -17,7 +17,7 @@ use super::{
 use crate::{
     bus::{Announcer, Bus},
     event::{Cause, Data, Draft, Dropped, Event, EventId, EventType, LogEntry, Seq, Timestamp},
-    store::{Batch, NewEntry, Store},
+    store::{Batch, NewEntry, Passage, Store},
 };
 
 /// A log with its bus, which outlives publishers.
@@ -77,7 +77,8 @@ fn entry(event_type: EventType) -> NewEntry {
     let digest = draft.digest();
     let event = draft.into_event(Timestamp::now());
     let subject = event.subject();
-    NewEntry { event, subject, digest, caused_by: None, hops: 0, dropped: None, changes: vec![] }
+    let passage = Passage::default();
+    NewEntry { event, subject, digest, caused_by: None, hops: 0, dropped: None, passage }
 }
 
 async fn within<T>(what: &str, wait: impl Future<Output = T>) -> T {

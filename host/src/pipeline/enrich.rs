@@ -6,12 +6,16 @@ use serde_json::value::RawValue;
 use crate::{
     event::{Event, EventPriority, MAX_DATA_BYTES, Message, Reason},
     plugin::{CallError, Patch, PluginSet},
-    store::Change,
+    store::Role,
 };
 
-use super::item::{Item, Members, chosen, events, on_error};
+use super::{
+    item::{Item, Members, chosen, events, on_error},
+    lineup::ItemCall,
+};
 
-pub(super) async fn enrich(plugins: &PluginSet, items: &mut [Item]) {
+/// Adds the calls to `calls` that are worth a row.
+pub(super) async fn enrich(plugins: &PluginSet, items: &mut [Item], calls: &mut Vec<ItemCall>) {
     let stage = &plugins.enrichers;
     let subscriptions = |items: &[Item]| stage.subscribed(items.iter().map(|item| &item.subject));
     let mut subscribed = subscriptions(items);
@@ -20,30 +24,32 @@ pub(super) async fn enrich(plugins: &PluginSet, items: &mut [Item]) {
         if chosen.is_empty() {
             continue;
         }
-        let patches = plugin.enrich(&events(items, &chosen)).await;
+        let told = plugin.enrich(&events(items, &chosen)).await;
         let mut changed = 0;
         let mut moved = false;
-        for (at, patch) in chosen.into_iter().zip(patches) {
-            let Some(item) = items.get_mut(at) else { continue };
+        for (at, (call, patch)) in chosen.iter().zip(told.answers) {
+            let (Some(item), Some(call)) = (items.get_mut(*at), told.calls.get(call)) else {
+                continue;
+            };
             match patch {
                 Ok(None) => {}
                 Ok(Some(patch)) => match apply(&item.event, &patch) {
                     Ok(Some((members, record))) => {
-                        let (plugin, version) = (plugin.name().clone(), patch.version);
-                        moved |= item.change(members, Change { plugin, version, patch: record });
+                        moved |= item.change(plugin, call, members, record);
                         changed += 1;
                     }
                     Ok(None) => {}
                     Err(e) => {
                         let e = CallError::Nonsense(e);
                         plugin.count_failure(&e);
-                        on_error(plugin, item, &e);
+                        on_error(plugin, Role::Enricher, call, item, &e);
                     }
                 },
-                Err(e) => on_error(plugin, item, &e),
+                Err(e) => on_error(plugin, Role::Enricher, call, item, &e),
             }
         }
         plugin.count_changed(changed);
+        calls.extend(ItemCall::notable(plugin, Role::Enricher, &chosen, told.calls));
         if moved {
             subscribed = subscriptions(items);
         }
@@ -115,7 +121,6 @@ mod tests {
             priority: Some(EventPriority::Urgent),
             message: None,
             data: Some(r#"{"b":null,"c":3}"#.into()),
-            version: "abc".into(),
         };
         let (members, record) = apply(&event(), &patch).unwrap().unwrap();
         assert_eq!(members.priority, Some(EventPriority::Urgent));

@@ -3,11 +3,16 @@
 use crate::{
     event::Dropped,
     plugin::{PluginSet, Verdict},
+    store::{Did, Role},
 };
 
-use super::item::{Item, chosen, events, on_error};
+use super::{
+    item::{Item, chosen, events, on_error},
+    lineup::ItemCall,
+};
 
-pub(super) async fn filter(plugins: &PluginSet, items: &mut [Item]) {
+/// Adds the calls to `calls` that are worth a row.
+pub(super) async fn filter(plugins: &PluginSet, items: &mut [Item], calls: &mut Vec<ItemCall>) {
     let stage = &plugins.filters;
     let subscribed = stage.subscribed(items.iter().map(|item| &item.subject));
     for (plugin, subscribed) in stage.plugins().iter().zip(subscribed) {
@@ -15,19 +20,23 @@ pub(super) async fn filter(plugins: &PluginSet, items: &mut [Item]) {
         if chosen.is_empty() {
             continue;
         }
-        let verdicts = plugin.filter(&events(items, &chosen)).await;
+        let told = plugin.filter(&events(items, &chosen)).await;
         let mut dropped = 0;
-        for (at, verdict) in chosen.into_iter().zip(verdicts) {
-            let Some(item) = items.get_mut(at) else { continue };
+        for (at, (call, verdict)) in chosen.iter().zip(told.answers) {
+            let (Some(item), Some(call)) = (items.get_mut(*at), told.calls.get(call)) else {
+                continue;
+            };
             match verdict {
                 Ok(Verdict::Keep) => {}
                 Ok(Verdict::Drop(reason)) => {
+                    item.step(plugin, Role::Filter, call, Did::Dropped);
                     item.dropped = Some(Dropped { by: plugin.name().clone(), reason });
                     dropped += 1;
                 }
-                Err(e) => on_error(plugin, item, &e),
+                Err(e) => on_error(plugin, Role::Filter, call, item, &e),
             }
         }
         plugin.count_changed(dropped);
+        calls.extend(ItemCall::notable(plugin, Role::Filter, &chosen, told.calls));
     }
 }

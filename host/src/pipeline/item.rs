@@ -1,6 +1,9 @@
 //! One event on its way through the stages, and what every stage does with it alike.
 
-use std::mem::{replace, take};
+use std::{
+    mem::{replace, take},
+    sync::Arc,
+};
 
 use tracing::warn;
 
@@ -9,8 +12,8 @@ use crate::{
         Category, Cause, Data, Digest, Draft, Dropped, Event, EventPriority, Message, Subject,
         Timestamp,
     },
-    plugin::{CallError, OnError, Plugin},
-    store::{Change, NewEntry},
+    plugin::{Call, CallError, OnError, Plugin},
+    store::{Change, Did, Lineup, NewEntry, Passage, Role, Step},
 };
 
 use super::messages::{Origin, PublishError};
@@ -44,9 +47,8 @@ pub(super) struct Item {
     pub(super) subject: Subject,
     pub(super) dropped: Option<Dropped>,
     pub(super) held: Option<PublishError>,
-    pub(super) changes: Vec<Change>,
-    /// How plugins failed on it, for a rehearsal.
-    pub(super) failures: Vec<String>,
+    /// What filters and enrichers did with it, but for keeping it unchanged.
+    pub(super) steps: Vec<Step>,
     /// What enrichers changed, as it was before the first of them.
     sent: Members,
     digest: Digest,
@@ -66,8 +68,7 @@ impl Item {
             event,
             dropped: None,
             held: None,
-            changes: Vec::new(),
-            failures: Vec::new(),
+            steps: Vec::new(),
             sent: Members::default(),
             digest,
             caused_by,
@@ -75,16 +76,33 @@ impl Item {
         }
     }
 
-    /// An enricher changes it. Tells whether that moved it to another subject.
-    pub(super) fn change(&mut self, members: Members, change: Change) -> bool {
+    /// An enricher changes it: `members`, recorded as `patch`. Tells whether that moved it to another
+    /// subject.
+    pub(super) fn change(
+        &mut self,
+        plugin: &Plugin,
+        call: &Call,
+        members: Members,
+        patch: String,
+    ) -> bool {
         let before = members.exchange(&mut self.event);
+        let was_priority = before.priority;
         self.sent = Members {
             priority: self.sent.priority.or(before.priority),
             message: self.sent.message.take().or(before.message),
             data: self.sent.data.take().or(before.data),
         };
-        self.changes.push(change);
-        self.find_subject()
+        let was_subject = self.find_subject();
+        let moved = was_subject.is_some();
+        let change = Change { patch, was_priority, was_subject };
+        self.step(plugin, Role::Enricher, call, Did::Changed(change));
+        moved
+    }
+
+    /// A plugin did something with it.
+    pub(super) fn step(&mut self, plugin: &Plugin, role: Role, call: &Call, did: Did) {
+        let (plugin, version) = (plugin.name().clone(), Arc::clone(&call.version));
+        self.steps.push(Step { plugin, role, version, took: call.share(), did });
     }
 
     /// As if no plugin had seen it yet.
@@ -92,18 +110,17 @@ impl Item {
         take(&mut self.sent).exchange(&mut self.event);
         self.find_subject();
         self.dropped = None;
-        self.changes.clear();
-        self.failures.clear();
+        self.steps.clear();
     }
 
-    /// Where a node's events go depends on their data, which may have changed. Tells whether they go
-    /// elsewhere.
-    fn find_subject(&mut self) -> bool {
+    /// Where a node's events go depends on their data, which may have changed. Where they went
+    /// before, if they go elsewhere now.
+    fn find_subject(&mut self) -> Option<Subject> {
         if self.event.event_type.category() != Category::Node {
-            return false;
+            return None;
         }
         let subject = self.event.subject();
-        subject != replace(&mut self.subject, subject.clone())
+        (subject != self.subject).then(|| replace(&mut self.subject, subject))
     }
 
     /// The event as it was sent.
@@ -113,7 +130,9 @@ impl Item {
         event
     }
 
-    pub(super) fn into_entry(self) -> NewEntry {
+    /// `lineup` is what it met.
+    pub(super) fn into_entry(self, lineup: &Arc<Lineup>) -> NewEntry {
+        let lineup = Some(Arc::clone(lineup));
         NewEntry {
             event: self.event,
             subject: self.subject,
@@ -121,7 +140,7 @@ impl Item {
             caused_by: self.caused_by,
             hops: self.hops,
             dropped: self.dropped,
-            changes: self.changes,
+            passage: Passage { lineup, steps: self.steps, calls: Vec::new() },
         }
     }
 }
@@ -141,12 +160,18 @@ pub(super) fn events<'a>(items: &'a [Item], chosen: &[usize]) -> Vec<&'a Event> 
 }
 
 /// What the sidecar says about an event that the plugin failed on.
-pub(super) fn on_error(plugin: &Plugin, item: &mut Item, error: &CallError) {
+pub(super) fn on_error(
+    plugin: &Plugin,
+    role: Role,
+    call: &Call,
+    item: &mut Item,
+    error: &CallError,
+) {
     // That it is left alone was said once, when it began.
     if !matches!(error, CallError::Quarantined(_)) {
         warn!(plugin = plugin.name().as_str(), event = %item.event.id, "plugin {error}");
     }
-    item.failures.push(error.to_string());
+    item.step(plugin, role, call, Did::Failed(error.to_string()));
     match plugin.manifest().on_error {
         OnError::Pass => {}
         OnError::Drop => {

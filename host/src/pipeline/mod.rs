@@ -16,6 +16,7 @@ mod admit;
 mod enrich;
 mod filter;
 mod item;
+mod lineup;
 mod messages;
 mod recent;
 mod rehearsal;
@@ -29,6 +30,7 @@ use tokio::{
 };
 use tracing::error;
 
+pub(crate) use lineup::{called, member};
 pub use messages::{Origin, PublishError, Receipt, Status};
 pub(crate) use rehearsal::{Rehearsed, rehearse};
 

@@ -4,6 +4,7 @@
 use crate::{
     event::{Draft, Dropped, Event, Subject, Timestamp},
     plugin::PluginSet,
+    store::{Did, Step},
 };
 
 use super::{item::Item, messages::Origin, sequencer::run_plugins};
@@ -36,7 +37,8 @@ pub(crate) async fn rehearse(
         Item::new(draft, digest, &Origin::Outside, now)
     };
     let mut items: Vec<Item> = drafts.into_iter().map(item).collect();
-    run_plugins(plugins, &mut items, &[]).await;
+    // Nobody keeps a trace of it.
+    drop(run_plugins(plugins, &mut items, &[]).await);
     items.into_iter().map(Into::into).collect()
 }
 
@@ -48,7 +50,14 @@ impl From<Item> for Rehearsed {
             subject: item.subject,
             dropped: item.dropped,
             held: item.held.map(|held| held.to_string()),
-            failures: item.failures,
+            failures: item.steps.into_iter().filter_map(failure).collect(),
         }
+    }
+}
+
+fn failure(step: Step) -> Option<String> {
+    match step.did {
+        Did::Failed(error) => Some(error),
+        Did::Changed(_) | Did::Dropped => None,
     }
 }

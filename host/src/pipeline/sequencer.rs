@@ -13,13 +13,14 @@ use crate::{
     event::{Draft, LogEntry, Timestamp},
     metrics::Metrics,
     plugin::{PluginSet, Registry},
-    store::{Batch, Effect, Known, NewEntry, Store, StoreError, state::Pending},
+    store::{Batch, Effect, Known, Lineup, NewEntry, Store, StoreError, state::Pending},
 };
 
 use super::{
     admit::{Admission, Admitter},
     enrich, filter,
     item::Item,
+    lineup::{ItemCall, Lineups},
     messages::{Command, PublishError, Receipt, Reply, Status, Submission},
     recent::{self, Memory, Recent},
 };
@@ -39,6 +40,7 @@ pub(super) struct Sequencer {
     /// Batches that went to the writer and ended there.
     ended: u64,
     recent: Recent,
+    lineups: Lineups,
 }
 
 /// What a sender will be told about one draft.
@@ -67,8 +69,8 @@ impl Sequencer {
                 Recent::new(range.start..range.start, None)
             }
         };
-        let at_writer = VecDeque::new();
-        let mut this = Self { store, plugins, metrics, at_writer, ended: 0, recent };
+        let (at_writer, lineups) = (VecDeque::new(), Lineups::default());
+        let mut this = Self { store, plugins, metrics, at_writer, ended: 0, recent, lineups };
         this.work(&mut inbox).await;
         // Everybody who was taken in is answered before the end.
         while let Some(end) = this.at_writer.pop_front() {
@@ -145,11 +147,13 @@ impl Sequencer {
         let turn = Arc::clone(self.plugins.state().pipeline_turn()).lock_owned().await;
         // One snapshot a batch: that is the boundary at which a reload takes over.
         let plugins = self.plugins.snapshot();
-        run_plugins(&plugins, &mut items, &groups).await;
+        let calls = run_plugins(&plugins, &mut items, &groups).await;
         let written = plugins.take_written();
+        let lineup = self.lineups.of(&plugins);
         drop(plugins);
-        let consequences = consequences(groups, &items, written);
-        self.commit(items, consequences, answers).await;
+        let Consequences { effects, state } = consequences(groups, &items, written);
+        let passed = Passed { items, lineup, calls, effects, state };
+        self.commit(passed, answers).await;
         drop(turn);
     }
 
@@ -201,13 +205,8 @@ impl Sequencer {
         self.recent.forget(self.ended);
     }
 
-    async fn commit(
-        &mut self,
-        items: Vec<Item>,
-        consequences: Consequences,
-        answers: Vec<(Vec<Outcome>, Reply)>,
-    ) {
-        let Consequences { effects, state } = consequences;
+    async fn commit(&mut self, passed: Passed, answers: Vec<(Vec<Outcome>, Reply)>) {
+        let Passed { items, lineup, calls, effects, state } = passed;
         // Where each item stands among the entries, or why it is none.
         let mut fates: Vec<Result<usize, PublishError>> = Vec::with_capacity(items.len());
         let mut entries: Vec<NewEntry> = Vec::with_capacity(items.len());
@@ -219,8 +218,14 @@ impl Sequencer {
                 }
                 None => {
                     fates.push(Ok(entries.len()));
-                    entries.push(item.into_entry());
+                    entries.push(item.into_entry(&lineup));
                 }
+            }
+        }
+        let place = |item: usize| fates.get(item).and_then(|fate| fate.as_ref().ok()).copied();
+        for (first, call) in calls.into_iter().filter_map(|call| call.place(place)) {
+            if let Some(entry) = entries.get_mut(first) {
+                entry.passage.calls.push(call);
             }
         }
         let is_written = state.iter().any(|writes| !writes.is_empty());
@@ -272,16 +277,31 @@ struct Consequences {
     state: Vec<Pending>,
 }
 
-/// Filters and enriches. A plugin that has judged an event which is then held back has written what
+/// A batch behind the plugins.
+struct Passed {
+    items: Vec<Item>,
+    /// The filters and enrichers.
+    lineup: Arc<Lineup>,
+    calls: Vec<ItemCall>,
+    effects: Vec<Effect>,
+    state: Vec<Pending>,
+}
+
+/// Filters and enriches; gives the calls that are worth a row. A plugin that has judged an event which is then held back has written what
 /// must not become true: then all of it is given up and done again without that event.
-pub(super) async fn run_plugins(plugins: &PluginSet, items: &mut [Item], groups: &[Group]) {
+pub(super) async fn run_plugins(
+    plugins: &PluginSet,
+    items: &mut [Item],
+    groups: &[Group],
+) -> Vec<ItemCall> {
     loop {
         let held_before = count_held(items);
-        filter::filter(plugins, items).await;
-        enrich::enrich(plugins, items).await;
+        let mut calls = Vec::new();
+        filter::filter(plugins, items, &mut calls).await;
+        enrich::enrich(plugins, items, &mut calls).await;
         hold_groups(groups, items);
         if count_held(items) == held_before || !plugins.has_written() {
-            return;
+            return calls;
         }
         plugins.give_up_written();
         items.iter_mut().filter(|item| item.held.is_none()).for_each(Item::reset);

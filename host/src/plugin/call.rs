@@ -2,12 +2,14 @@
 //! the contract.
 
 use std::{
+    ops::Range,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use thiserror::Error;
 
+use super::logging::Words;
 use crate::event::{Cause, Event, EventPriority, LogEntry};
 
 /// The most events of one call.
@@ -16,8 +18,6 @@ pub(super) const BATCH: usize = 64;
 pub(super) const BATCH_BYTES: usize = 1 << 20;
 /// The longest reason of a drop, in bytes; the rest is cut.
 pub(super) const MAX_REASON: usize = 1024;
-/// The most actions of one reaction to one event.
-pub(super) const MAX_ACTIONS: usize = 32;
 
 /// A filter's answer to one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,8 +37,91 @@ pub struct Patch {
     pub message: Option<String>,
     /// An RFC 7396 merge patch, not yet checked.
     pub data: Option<String>,
-    /// SHA-256 of the component that made it, hexadecimal.
+}
+
+/// A call into a guest, or what stands for one that was not made.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// SHA-256 of the component, hexadecimal.
     pub version: Arc<str>,
+    /// What it was about lies among these of the events asked about.
+    pub events: Range<usize>,
+    /// How many of these it was about.
+    pub count: usize,
+    /// In the guest.
+    pub took: Duration,
+    /// What the guest said.
+    pub words: Words,
+    /// HTTP requests that it sent.
+    pub requests: u32,
+    /// Why it made the version before take over; that answers in other calls.
+    pub left: Option<CallError>,
+}
+
+impl Call {
+    /// About the first `count` events.
+    pub(super) fn new(version: &Arc<str>, count: usize, took: Duration, words: Words) -> Self {
+        let version = Arc::clone(version);
+        Self { version, events: 0..count, count, took, words, requests: 0, left: None }
+    }
+
+    /// One event's share of the time.
+    pub fn share(&self) -> Duration {
+        self.took / u32::try_from(self.count).unwrap_or(u32::MAX).max(1)
+    }
+}
+
+/// What came of events that a plugin was asked about.
+#[derive(Debug)]
+pub struct Answers<T> {
+    /// One for each event, in their order, with the number of the call that it comes from.
+    pub answers: Vec<(usize, Result<T, CallError>)>,
+    /// The calls that these come from, and those that made a version leave.
+    pub calls: Vec<Call>,
+}
+
+impl<T> Answers<T> {
+    pub(super) fn with_capacity(events: usize) -> Self {
+        Self { answers: Vec::with_capacity(events), calls: Vec::new() }
+    }
+
+    /// The answers alone.
+    pub fn into_results(self) -> impl Iterator<Item = Result<T, CallError>> {
+        self.answers.into_iter().map(|(_, answer)| answer)
+    }
+
+    /// A call about the next events.
+    pub(super) fn add(
+        &mut self,
+        mut call: Call,
+        answers: impl IntoIterator<Item = Result<T, CallError>>,
+    ) {
+        let (number, first) = (self.calls.len(), self.answers.len());
+        self.answers.extend(answers.into_iter().map(|answer| (number, answer)));
+        call.events = first..self.answers.len();
+        self.calls.push(call);
+    }
+
+    /// A call that gave no answer, after which the version before gives all that are left: the call
+    /// counts as one about all of these, so that each knows why.
+    pub(super) fn leave(&mut self, mut call: Call, error: CallError, before: Self) {
+        let (numbers, first) = (self.calls.len() + 1, self.answers.len());
+        let behind = |events: Range<usize>| first + events.start..first + events.end;
+        call.events = behind(0..before.answers.len());
+        call.left = Some(error);
+        self.calls.push(call);
+        let calls = before.calls.into_iter();
+        self.calls.extend(calls.map(|call| Call { events: behind(call.events.clone()), ..call }));
+        let answers = before.answers.into_iter();
+        self.answers.extend(answers.map(|(call, answer)| (numbers + call, answer)));
+    }
+
+    /// The same with other answers.
+    pub(super) fn map<U>(self, change: impl Fn(T) -> U) -> Answers<U> {
+        let answers = self.answers.into_iter();
+        let answers = answers.map(|(call, answer)| (call, answer.map(&change)));
+        Answers { answers: answers.collect(), calls: self.calls }
+    }
 }
 
 /// A stored event on its way to a reaction.
@@ -48,15 +131,6 @@ pub struct Delivery<'a> {
     pub entry: &'a LogEntry,
     /// From 1.
     pub attempt: u32,
-}
-
-/// What came of one reaction to one event.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Reacted {
-    /// What it wants done.
-    pub actions: Vec<Action>,
-    /// How many HTTP requests it sent.
-    pub requests: u32,
 }
 
 /// What a reaction wants done.
@@ -166,4 +240,38 @@ impl<'a> Lowered<'a> {
 /// The cause as the contract has it.
 pub(super) fn lower_cause(cause: &Cause) -> (String, String) {
     (cause.event_id.to_string(), cause.plugin.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(version: &str, count: usize) -> Call {
+        Call::new(&version.into(), count, Duration::from_micros(6), Words::default())
+    }
+
+    #[test]
+    fn answers_know_their_call_also_where_the_version_before_gives_them() {
+        let mut told = Answers::with_capacity(6);
+        told.add(call("new", 2), [Ok(1), Ok(2)]);
+        let mut before = Answers::with_capacity(4);
+        before.add(call("old", 3), [Ok(3), Ok(4), Ok(5)]);
+        before.add(call("old", 1), [Ok(6)]);
+        told.leave(call("new", 3), CallError::Trap("oh".into()), before);
+
+        let by = |told: &Answers<i32>| -> Vec<(String, i32)> {
+            let answers = told.answers.iter();
+            let answer = |(at, answer): &(usize, Result<i32, CallError>)| {
+                (told.calls[*at].version.to_string(), answer.clone().unwrap())
+            };
+            answers.map(answer).collect()
+        };
+        let expected = [("new", 1), ("new", 2), ("old", 3), ("old", 4), ("old", 5), ("old", 6)];
+        assert_eq!(by(&told), expected.map(|(version, n)| (version.to_owned(), n)));
+        let events: Vec<Range<usize>> = told.calls.iter().map(|call| call.events.clone()).collect();
+        assert_eq!(events, [0..2, 2..6, 2..5, 5..6]);
+        let left: Vec<bool> = told.calls.iter().map(|call| call.left.is_some()).collect();
+        assert_eq!(left, [false, true, false, false]);
+        assert_eq!(told.calls[0].share(), Duration::from_micros(3));
+    }
 }

@@ -5,23 +5,21 @@
 //! waits in a host call is stopped by dropping the call. After any error the instance must not be
 //! called again: whoever holds it throws it away.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use wasmtime::{Store, Trap, UpdateDeadline, component::InstancePre};
 
 use super::{
     call::{
-        Action, CallError, CommandWish, Delivery, Emission, Lowered, MAX_ACTIONS, MAX_REASON,
-        Patch, ReactError, Verdict, lower_cause,
+        Action, CallError, CommandWish, Delivery, Emission, Lowered, MAX_REASON, Patch, ReactError,
+        Verdict, lower_cause,
     },
     component::Exports,
     contract::{enricher, filter, guest, reaction, types},
     guest::{Guest, Sandbox},
+    logging::Words,
 };
-use crate::event::{Event, EventPriority};
+use crate::event::{Event, EventPriority, MAX_ACTIONS};
 
 /// What instantiating, `describe` and `configure` of a version that is being loaded may take, each.
 pub(super) const LOAD_DEADLINE: Duration = Duration::from_secs(10);
@@ -92,6 +90,11 @@ impl Instance {
             },
             store,
         })
+    }
+
+    /// What the last call said.
+    pub(super) fn take_words(&self) -> Words {
+        self.store.data().log.take_words()
     }
 
     /// Its memory, in bytes.
@@ -169,8 +172,6 @@ impl Instance {
             priority: patch.priority.map(lift_priority),
             message: patch.message,
             data: patch.data,
-            // Known to whoever holds the instance.
-            version: Arc::default(),
         };
         Ok(patches
             .into_iter()

@@ -1,7 +1,7 @@
 //! Every limit on a plugin, to print. Each is enforced where it says so.
 
 use super::{
-    call::{BATCH, MAX_ACTIONS, MAX_REASON},
+    call::{BATCH, MAX_REASON},
     component::MAX_BYTES,
     engine::GUEST_STACK,
     guest::{INSTANCES, MEMORIES, RANDOM_BYTES, RESOURCES, TABLE_ELEMENTS, TABLES},
@@ -9,6 +9,7 @@ use super::{
     logging::{BYTES_A_CALL, LINE},
     manifest::Manifest,
 };
+use crate::event::MAX_ACTIONS;
 
 /// What is bounded, and by how much, for a plugin with this sidecar.
 pub fn limits(manifest: &Manifest) -> Vec<(&'static str, String)> {

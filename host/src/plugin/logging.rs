@@ -34,6 +34,9 @@ pub(super) const MAX_LINE: usize = 4096;
 const MAX_CONTEXT: usize = 128;
 /// A line of more bytes counts as several.
 pub(super) const LINE: usize = 512;
+/// What of a call's words is kept besides the log: lines, and bytes.
+const KEPT_LINES: usize = 16;
+const KEPT_BYTES: usize = 4096;
 
 /// What all instances of one version of a plugin may say.
 pub(super) struct Voice {
@@ -117,17 +120,48 @@ struct Said {
     left: usize,
     /// The last line on stderr, where a panic leaves its message.
     last_words: Option<String>,
+    words: Words,
+}
+
+/// What one call said, as far as it is kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Words {
+    /// At most 16 lines and 4 096 bytes.
+    pub lines: Vec<Heard>,
+    /// Further lines, which only the log has.
+    pub further: u64,
+}
+
+impl Words {
+    fn keep(&mut self, line: &Heard) {
+        let size = |line: &Heard| line.context.len() + line.message.len();
+        let bytes: usize = self.lines.iter().map(size).sum();
+        match self.lines.len() < KEPT_LINES && bytes + size(line) <= KEPT_BYTES {
+            true => self.lines.push(line.clone()),
+            false => self.further += 1,
+        }
+    }
+}
+
+impl Said {
+    fn new() -> Self {
+        Self { left: BYTES_A_CALL, last_words: None, words: Words::default() }
+    }
 }
 
 impl GuestLog {
     pub(super) fn new(voice: Arc<Voice>) -> Self {
-        let said = Mutex::new(Said { left: BYTES_A_CALL, last_words: None });
-        Self(Arc::new(Inner { voice, said }))
+        Self(Arc::new(Inner { voice, said: Mutex::new(Said::new()) }))
     }
 
     /// A new call begins, with a budget of its own.
     pub(super) fn begin_call(&self) {
-        *self.said() = Said { left: BYTES_A_CALL, last_words: None };
+        *self.said() = Said::new();
+    }
+
+    /// What the call said that has just ended. Nothing on a trial, which hears it itself.
+    pub(super) fn take_words(&self) -> Words {
+        std::mem::take(&mut self.said().words)
     }
 
     /// The last line that this call wrote to stderr.
@@ -152,6 +186,7 @@ impl GuestLog {
     fn tell(&self, level: Level, context: String, message: String) {
         let heard = Heard { level: name(level), context, message };
         let Some(heard) = self.0.voice.environment.hear(heard) else { return };
+        self.said().words.keep(&heard);
         let Heard { context, message, .. } = heard;
         let plugin = self.0.voice.plugin.as_str();
         match level {
@@ -348,6 +383,22 @@ mod tests {
         assert_eq!(said(&voice, 10, 10, begun + Duration::from_secs(8)), 1);
         let (voice, begun) = self::voice(0);
         assert_eq!(said(&voice, 10, 10, begun), 0);
+    }
+
+    #[test]
+    fn what_is_kept_of_a_call_is_bounded_and_the_rest_is_counted() {
+        let line = |bytes: usize| Heard {
+            level: "info",
+            context: String::new(),
+            message: "x".repeat(bytes),
+        };
+        let mut words = Words::default();
+        (0..100).for_each(|_| words.keep(&line(10)));
+        assert_eq!((words.lines.len(), words.further), (16, 84));
+        let mut words = Words::default();
+        [4000, 97, 96, 1].into_iter().for_each(|bytes| words.keep(&line(bytes)));
+        let kept: Vec<usize> = words.lines.iter().map(|line| line.message.len()).collect();
+        assert_eq!((kept, words.further), (vec![4000, 96], 2));
     }
 
     #[test]

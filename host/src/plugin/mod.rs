@@ -49,12 +49,13 @@ mod watcher;
 pub use address::Destination;
 pub use cache::{Cache, CacheError};
 pub use call::{
-    Action, CallError, CommandWish, Delivery, Emission, Patch, ReactError, Reacted, Verdict,
+    Action, Answers, Call, CallError, CommandWish, Delivery, Emission, Patch, ReactError, Verdict,
 };
 pub use component::{LoadError, Roles, Step};
 pub use environment::{Environment, Said};
 pub use limits::limits;
 pub use linker::Provision;
+pub use logging::Words;
 pub use manifest::{Capabilities, Manifest, OnError};
 pub use plugin::Plugin;
 pub use probation::Remaining;

@@ -3,7 +3,7 @@
 
 use std::{
     sync::{Arc, MutexGuard as Guard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures::future::BoxFuture;
@@ -14,7 +14,8 @@ use wasmtime::component::{Component, InstancePre, Linker};
 use super::{
     breaker::{Breaker, Leave, Turn},
     call::{
-        BATCH, BATCH_BYTES, CallError, Delivery, MAX_REASON, Patch, ReactError, Reacted, Verdict,
+        Action, Answers, BATCH, BATCH_BYTES, Call, CallError, Delivery, MAX_REASON, Patch,
+        ReactError, Verdict,
     },
     capabilities::Grants,
     component::{Exports, Roles, Step, exports, roles},
@@ -23,7 +24,7 @@ use super::{
     instance::{Description, Instance, LOAD_DEADLINE, RESTART_DEADLINE, cut},
     keyvalue::GuestState,
     linker::{Provision, provision},
-    logging::Voice,
+    logging::{Voice, Words},
     manifest::Manifest,
     probation::{Probation, Remaining},
     status::Stats,
@@ -311,24 +312,22 @@ impl Plugin {
         event.priority >= self.min_priority && self.subscribe.iter().any(|p| p.matches(subject))
     }
 
-    /// A verdict, or why there is none, for each of `events`, in their order.
-    pub async fn filter(&self, events: &[&Event]) -> Vec<Result<Verdict, CallError>> {
+    /// A verdict, or why there is none, for each of `events`.
+    pub async fn filter(&self, events: &[&Event]) -> Answers<Verdict> {
         let answers = self.in_batches(events, Role::Filter).await;
-        let verdicts = answers.into_iter().map(|answer| match answer? {
-            Answer::Verdict(verdict) => Ok(verdict),
-            Answer::Patch(_) => Ok(Verdict::Keep),
-        });
-        verdicts.collect()
+        answers.map(|answer| match answer {
+            Answer::Verdict(verdict) => verdict,
+            Answer::Patch(_) => Verdict::Keep,
+        })
     }
 
-    /// A patch, nothing, or why there is neither, for each of `events`, in their order.
-    pub async fn enrich(&self, events: &[&Event]) -> Vec<Result<Option<Patch>, CallError>> {
+    /// A patch, nothing, or why there is neither, for each of `events`.
+    pub async fn enrich(&self, events: &[&Event]) -> Answers<Option<Patch>> {
         let answers = self.in_batches(events, Role::Enricher).await;
-        let patches = answers.into_iter().map(|answer| match answer? {
-            Answer::Patch(patch) => Ok(patch),
-            Answer::Verdict(_) => Ok(None),
-        });
-        patches.collect()
+        answers.map(|answer| match answer {
+            Answer::Patch(patch) => patch,
+            Answer::Verdict(_) => None,
+        })
     }
 
     /// Counts events that the plugin's answers changed.
@@ -341,9 +340,9 @@ impl Plugin {
         self.stats.failed(error);
     }
 
-    async fn in_batches(&self, events: &[&Event], role: Role) -> Vec<Result<Answer, CallError>> {
+    async fn in_batches(&self, events: &[&Event], role: Role) -> Answers<Answer> {
         let mut slot = self.pipeline.lock().await;
-        let mut answers = Vec::with_capacity(events.len());
+        let mut told = Answers::with_capacity(events.len());
         let mut rest = events;
         while !rest.is_empty() {
             let leave = slot.breaker().leave(Instant::now());
@@ -351,42 +350,48 @@ impl Plugin {
                 Leave::Call => batch_size(rest),
                 Leave::Probe => 1,
                 Leave::Wait(until) => {
-                    answers.extend(rest.iter().map(|_| Err(CallError::quarantined(until))));
+                    let refused = rest.iter().map(|_| Err(CallError::quarantined(until)));
+                    told.add(self.no_call(rest.len()), refused);
                     break;
                 }
             };
             let (batch, later) = rest.split_at(size);
             rest = later;
             let before = self.on_probation();
-            match self.call(&mut slot, batch, role).await {
-                Ok(batch) => {
-                    for answer in batch {
-                        self.tell(&mut slot, answer.as_ref().err());
-                        answers.push(answer);
-                    }
+            let (call, answers) = self.call(&mut slot, batch, role).await;
+            match answers {
+                Ok(answers) => {
+                    answers.iter().for_each(|answer| self.tell(&mut slot, answer.as_ref().err()));
+                    told.add(call, answers);
                 }
                 Err(error) => {
                     if let Some(before) = self.give_way(before.as_ref(), &error) {
-                        let left = events.get(answers.len()..).unwrap_or_default();
-                        answers.extend(before.stand_in(left, role).await);
-                        return answers;
+                        let left = events.get(told.answers.len()..).unwrap_or_default();
+                        told.leave(call, error, before.stand_in(left, role).await);
+                        return told;
                     }
-                    // One of them is at fault: each on its own tells which.
+                    // One of them is at fault: each on its own tells which. What was said in vain
+                    // is said again.
                     for event in batch {
-                        let answer = self.alone(&mut slot, event, role).await;
-                        let error = answer.as_ref().err();
-                        if let Some(before) = error.and_then(|e| self.give_way(before.as_ref(), e))
+                        let (call, answer) = self.alone(&mut slot, event, role).await;
+                        if let Err(error) = &answer
+                            && let Some(before) = self.give_way(before.as_ref(), error)
                         {
-                            let left = events.get(answers.len()..).unwrap_or_default();
-                            answers.extend(before.stand_in(left, role).await);
-                            return answers;
+                            let left = events.get(told.answers.len()..).unwrap_or_default();
+                            told.leave(call, error.clone(), before.stand_in(left, role).await);
+                            return told;
                         }
-                        answers.push(answer);
+                        told.add(call, [answer]);
                     }
                 }
             }
         }
-        answers
+        told
+    }
+
+    /// Stands for a call about so many events that was not made.
+    fn no_call(&self, events: usize) -> Call {
+        Call::new(&self.hash, events, Duration::ZERO, Words::default())
     }
 
     /// Leaves the field to the version before, where `error` ends a probation.
@@ -407,46 +412,58 @@ impl Plugin {
         &'a self,
         events: &'a [&'a Event],
         role: Role,
-    ) -> BoxFuture<'a, Vec<Result<Answer, CallError>>> {
+    ) -> BoxFuture<'a, Answers<Answer>> {
         Box::pin(async move {
             let has_role = match role {
                 Role::Filter => self.roles.filter,
                 Role::Enricher => self.roles.enricher,
             };
-            let wanted: Vec<bool> = events
-                .iter()
-                .map(|event| has_role && self.wants(event, &event.subject()))
-                .collect();
-            let own: Vec<&Event> = events
-                .iter()
-                .zip(&wanted)
-                .filter_map(|(event, own)| own.then_some(*event))
-                .collect();
-            let mut answers = self.in_batches(&own, role).await.into_iter();
-            let nothing = || match role {
-                Role::Filter => Ok(Answer::Verdict(Verdict::Keep)),
-                Role::Enricher => Ok(Answer::Patch(None)),
-            };
-            let answer = |own: bool| own.then(|| answers.next()).flatten().unwrap_or_else(nothing);
-            wanted.into_iter().map(answer).collect()
+            let (places, own): (Vec<usize>, Vec<&Event>) = (0..)
+                .zip(events.iter().copied())
+                .filter(|(_, event)| has_role && self.wants(event, &event.subject()))
+                .unzip();
+            let mut told = self.in_batches(&own, role).await;
+            // What it does not want lies between its own events.
+            for call in &mut told.calls {
+                let place = |at: usize| places.get(at).copied().unwrap_or_default();
+                call.events = place(call.events.start)..place(call.events.end - 1) + 1;
+            }
+            let passing = told.calls.len();
+            told.calls.push(self.no_call(events.len()));
+            let mut answers = std::mem::take(&mut told.answers).into_iter();
+            let mut places = places.into_iter().peekable();
+            told.answers.extend((0..events.len()).map(|at| {
+                let is_own = places.next_if_eq(&at).is_some();
+                is_own.then(|| answers.next()).flatten().unwrap_or_else(|| {
+                    let nothing = match role {
+                        Role::Filter => Answer::Verdict(Verdict::Keep),
+                        Role::Enricher => Answer::Patch(None),
+                    };
+                    (passing, Ok(nothing))
+                })
+            }));
+            told
         })
     }
 
     /// One event in a call of its own, unless the breaker has opened meanwhile.
-    async fn alone(&self, slot: &mut Slot, event: &Event, role: Role) -> Result<Answer, CallError> {
+    async fn alone(
+        &self,
+        slot: &mut Slot,
+        event: &Event,
+        role: Role,
+    ) -> (Call, Result<Answer, CallError>) {
         let leave = slot.breaker().leave(Instant::now());
         if let Leave::Wait(until) = leave {
-            return Err(CallError::quarantined(until));
+            return (self.no_call(1), Err(CallError::quarantined(until)));
         }
-        let answer = match self.call(slot, &[event], role).await {
-            Ok(answers) => answers
-                .into_iter()
-                .next()
-                .unwrap_or_else(|| Err(CallError::Nonsense("no answer for one event".into()))),
-            Err(e) => Err(e),
-        };
+        let (call, answers) = self.call(slot, &[event], role).await;
+        let answer = answers.and_then(|answers| {
+            let only = answers.into_iter().next();
+            only.unwrap_or_else(|| Err(CallError::Nonsense("no answer for one event".into())))
+        });
         self.tell(slot, answer.as_ref().err());
-        answer
+        (call, answer)
     }
 
     async fn call(
@@ -454,9 +471,12 @@ impl Plugin {
         slot: &mut Slot,
         events: &[&Event],
         role: Role,
-    ) -> Result<Vec<Result<Answer, CallError>>, CallError> {
+    ) -> (Call, Result<Vec<Result<Answer, CallError>>, CallError>) {
         self.environment.begin_call(events.iter().copied());
-        let mut instance = self.instance(slot).await?;
+        let mut instance = match self.instance(slot).await {
+            Ok(instance) => instance,
+            Err(e) => return (self.no_call(events.len()), Err(e)),
+        };
         slot.bucket.begin_call();
         let deadline = self.manifest.pipeline_deadline();
         let begun = Instant::now();
@@ -468,19 +488,17 @@ impl Plugin {
             Role::Enricher => instance
                 .enrich(events, deadline)
                 .await
-                .map(|patches| patches.into_iter().map(|p| p.map(|p| self.sign(p))).collect()),
+                .map(|patches| patches.into_iter().map(|p| p.map(Answer::Patch)).collect()),
         };
-        self.stats.called(events.len(), begun.elapsed(), instance.memory());
+        let took = begun.elapsed();
+        self.stats.called(events.len(), took, instance.memory());
         match &result {
             Ok(_) => slot.keep_call(),
             Err(_) => slot.bucket.drop_call(),
         }
+        let call = Call::new(&self.hash, events.len(), took, instance.take_words());
         slot.instance = result.is_ok().then_some(instance);
-        result
-    }
-
-    fn sign(&self, patch: Option<Patch>) -> Answer {
-        Answer::Patch(patch.map(|patch| Patch { version: Arc::clone(&self.hash), ..patch }))
+        (call, result)
     }
 
     /// Tells the breaker, the figures and the log how one event went.
@@ -506,23 +524,21 @@ impl Plugin {
         self.stats.set_quarantined(slot.breaker().is_open());
     }
 
-    /// What the plugin wants done about a stored event. As many calls run at once as the sidecar's
-    /// `concurrency` says; further ones wait.
-    ///
-    /// # Errors
-    /// [`ReactError`] when it wants nothing done yet, or ever.
-    pub async fn react(&self, delivery: Delivery<'_>) -> Result<Reacted, ReactError> {
+    /// What the plugin wants done about a stored event, and the call; or why it wants nothing done
+    /// yet, or ever. As many calls run at once as the sidecar's `concurrency` says; further ones
+    /// wait.
+    pub async fn react(&self, delivery: Delivery<'_>) -> (Call, Result<Vec<Action>, ReactError>) {
         let mut slot = self.free_slot().await;
         let before = self.on_probation();
         let leave = slot.breaker().leave(Instant::now());
         if let Leave::Wait(until) = leave {
-            return Err(ReactError::Quarantined(until));
+            return (self.no_call(1), Err(ReactError::Quarantined(until)));
         }
-        let answer = self.react_in(&mut slot, delivery).await;
+        let (call, answer) = self.react_in(&mut slot, delivery).await;
         if let Err(e) = &answer
             && self.give_way(before.as_ref(), e).is_some()
         {
-            return Err(ReactError::RolledBack(e.to_string()));
+            return (call, Err(ReactError::RolledBack(e.to_string())));
         }
         let error = match &answer {
             Ok(Ok(_)) => None,
@@ -530,7 +546,8 @@ impl Plugin {
             Err(e) => Some(e.clone()),
         };
         self.tell(&mut slot, error.as_ref());
-        answer.unwrap_or_else(|e| Err(ReactError::Retry { reason: e.to_string(), after: None }))
+        let retry = |e: CallError| ReactError::Retry { reason: e.to_string(), after: None };
+        (call, answer.unwrap_or_else(|e| Err(retry(e))))
     }
 
     /// Locks a slot for `react`, the first that is free.
@@ -566,15 +583,19 @@ impl Plugin {
         &self,
         slot: &mut Slot,
         delivery: Delivery<'_>,
-    ) -> Result<Result<Reacted, ReactError>, CallError> {
+    ) -> (Call, Result<Result<Vec<Action>, ReactError>, CallError>) {
         self.environment.begin_call([&delivery.entry.event]);
-        let mut instance = self.instance(slot).await?;
+        let mut instance = match self.instance(slot).await {
+            Ok(instance) => instance,
+            Err(e) => return (self.no_call(1), Err(e)),
+        };
         if self.is_stateful {
             slot.bucket.begin_call();
         }
         let begun = Instant::now();
         let result = instance.react(delivery, self.manifest.reaction_deadline()).await;
-        self.stats.called(1, begun.elapsed(), instance.memory());
+        let took = begun.elapsed();
+        self.stats.called(1, took, instance.memory());
         match &result {
             // Calls side by side must not end each other's.
             _ if !self.is_stateful => {}
@@ -582,9 +603,10 @@ impl Plugin {
             // Who did not react has nothing to remember.
             Ok(Err(_)) | Err(_) => slot.bucket.drop_call(),
         }
-        let requests = instance.requests();
+        let words = instance.take_words();
+        let call = Call { requests: instance.requests(), ..Call::new(&self.hash, 1, took, words) };
         slot.instance = result.is_ok().then_some(instance);
-        result.map(|answer| answer.map(|actions| Reacted { actions, requests }))
+        (call, result)
     }
 
     /// The slot's instance, or a fresh one.

@@ -9,7 +9,9 @@ use std::{
 use crate::{
     control::{Command, Control, ControlError, Origin},
     event::{Draft, LogEntry},
+    pipeline::called,
     plugin::{Delivery, Plugin, ReactError},
+    store::Called,
 };
 
 use super::decision::{self, Refusal};
@@ -39,15 +41,20 @@ pub(super) struct Failure {
     pub(super) is_loop: bool,
     /// How long the plugin wants to be left alone with this event, at least.
     pub(super) after: Option<Duration>,
+    /// The call.
+    pub(super) called: Box<Called>,
 }
 
 /// What a reaction to an event comes to.
-#[derive(Default)]
 pub(super) struct Done {
     /// To be emitted.
     pub(super) drafts: Vec<Draft>,
+    /// That were carried out.
+    pub(super) commands: Vec<String>,
     /// Whether the plugin did anything: emitted, gave a command, or sent a request.
     pub(super) has_acted: bool,
+    /// The call.
+    pub(super) called: Box<Called>,
 }
 
 /// Attempt `number` (from 1) of `plugin` at `entry`.
@@ -57,34 +64,39 @@ pub(super) async fn attempt(
     entry: &LogEntry,
     number: u32,
 ) -> Outcome {
-    let reacted = match plugin.react(Delivery { entry, attempt: number }).await {
-        Ok(reacted) => reacted,
-        Err(ReactError::Retry { reason, after }) => return failed(reason, true, after),
-        Err(ReactError::Fatal(reason)) => return failed(reason, false, None),
+    let (call, answer) = plugin.react(Delivery { entry, attempt: number }).await;
+    let has_requested = call.requests > 0;
+    let called = Box::new(called(call));
+    let actions = match answer {
+        Ok(actions) => actions,
+        Err(ReactError::Retry { reason, after }) => return failed(called, reason, true, after),
+        Err(ReactError::Fatal(reason)) => return failed(called, reason, false, None),
         Err(ReactError::Quarantined(until)) => return Outcome::Quarantined(until),
         Err(ReactError::RolledBack(_)) => return Outcome::RolledBack,
     };
-    let has_acted = !reacted.actions.is_empty() || reacted.requests > 0;
+    let has_acted = has_requested || !actions.is_empty();
     if !has_acted {
-        return Outcome::Done(Done::default());
+        let (drafts, commands) = (Vec::new(), Vec::new());
+        return Outcome::Done(Done { drafts, commands, has_acted, called });
     }
-    let decision = match decision::decide(plugin, entry, reacted.actions) {
+    let decision = match decision::decide(plugin, entry, actions) {
         Ok(decision) => decision,
-        Err(Refusal { reason, is_loop: true }) => return looping(reason),
-        Err(Refusal { reason, is_loop: false }) => return failed(reason, false, None),
+        Err(Refusal { reason, is_loop: true }) => return looping(called, reason),
+        Err(Refusal { reason, is_loop: false }) => return failed(called, reason, false, None),
     };
+    let commands = decision.commands.iter().map(ToString::to_string).collect();
     match command(plugin, control, decision.commands).await {
         Ok(()) => {
             plugin.count_changed(1);
-            Outcome::Done(Done { drafts: decision.drafts, has_acted })
+            Outcome::Done(Done { drafts: decision.drafts, commands, has_acted, called })
         }
-        Err(e) => failed(e.to_string(), matches!(e, ControlError::Unavailable(_)), None),
+        Err(e) => failed(called, e.to_string(), matches!(e, ControlError::Unavailable(_)), None),
     }
 }
 
 /// What looks like a loop is tried once.
-pub(super) fn looping(reason: String) -> Outcome {
-    Outcome::Failed(Failure { reason, may_retry: false, is_loop: true, after: None })
+pub(super) fn looping(called: Box<Called>, reason: String) -> Outcome {
+    Outcome::Failed(Failure { reason, may_retry: false, is_loop: true, after: None, called })
 }
 
 /// Gives the plugin's commands to the host, one after the other. Before the cursor moves, so that a
@@ -101,7 +113,12 @@ async fn command(
     Ok(())
 }
 
-fn failed(mut reason: String, may_retry: bool, after: Option<Duration>) -> Outcome {
+fn failed(
+    called: Box<Called>,
+    mut reason: String,
+    may_retry: bool,
+    after: Option<Duration>,
+) -> Outcome {
     reason.truncate(reason.floor_char_boundary(MAX_REASON));
-    Outcome::Failed(Failure { reason, may_retry, is_loop: false, after })
+    Outcome::Failed(Failure { reason, may_retry, is_loop: false, after, called })
 }

@@ -11,7 +11,8 @@
 //! each `call`. `queue` is the order of what is tried again, `backoff` the time until then, `decision`
 //! the check of what a plugin wants. `progress` shows it all.
 //!
-//! `rules` is what the sidecar adds: counting before, telling and escalating after. `echo` and `chain`
+//! `rules` is what the sidecar adds: counting before, telling and escalating after; `watch` is the worker
+//! at that. `echo` and `chain`
 //! end loops and name them.
 //!
 //! A new plugin starts at the log's end, or where its sidecar says.
@@ -31,6 +32,7 @@ mod progress;
 mod queue;
 mod rules;
 mod supervisor;
+mod watch;
 mod worker;
 
 pub use progress::Progress;

@@ -29,7 +29,7 @@ pub(super) fn tells_of(entry: &LogEntry, plugin: &PluginName) -> bool {
 /// That `plugin` has acted on `entry`.
 pub(super) fn triggered(plugin: &Plugin, entry: &LogEntry) -> Draft {
     let message = format!("{} reacted to {}", rule(plugin), entry.event.event_type);
-    let id = EventId::of_rule(entry.event.id, plugin.name(), "triggered");
+    let id = EventId::of_triggered(entry.event.id, plugin.name());
     let priority = EventPriority::Info;
     report(plugin, entry, id, EventType::ReactionTriggered, priority, &message, Map::new())
 }
@@ -37,7 +37,7 @@ pub(super) fn triggered(plugin: &Plugin, entry: &LogEntry) -> Draft {
 /// That nothing has resolved what `plugin` acted on, for the `times`th time.
 pub(super) fn escalated(plugin: &Plugin, entry: &LogEntry, times: u32) -> Draft {
     let message = format!("nothing has resolved {} since {}", entry.event.event_type, rule(plugin));
-    let id = EventId::of_rule(entry.event.id, plugin.name(), &format!("escalated/{times}"));
+    let id = EventId::of_escalated(entry.event.id, plugin.name(), times);
     let raised = (0..times.min(3)).fold(entry.event.priority, |priority, _| priority.raised());
     let more = Map::from_iter([("times".to_owned(), Value::from(times))]);
     report(plugin, entry, id, EventType::ReactionEscalated, raised, &message, more)

@@ -18,10 +18,10 @@ use crate::{
     clock::Clock,
     control::Control,
     event::{Cause, Draft, LogEntry, PluginName, Selection, Seq, Timestamp},
-    pipeline::{Origin, Pipeline, PublishError},
+    pipeline::{Origin, Pipeline, PublishError, member},
     plugin::{Plugin, PluginSet, Start},
     store::{
-        Attempt, DeadLetter, Effect, Escalation, Reached, Store, StoreError, Waiting,
+        Attempt, DeadLetter, Effect, Reacted, Role, Store, StoreError, Waiting,
         state::{Bucket, Pending},
     },
 };
@@ -43,8 +43,6 @@ const SAVE_EVERY: Duration = Duration::from_millis(200);
 const SAVE_AT_BYTES: usize = 256 << 10;
 /// Rows of events that wait behind others, between two savings.
 const SAVE_AT_ROWS: usize = 256;
-/// Escalations that are looked at together.
-const DUE_AT_ONCE: usize = 32;
 /// Before asking the store again after it failed.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
@@ -156,6 +154,8 @@ impl Worker {
             ..Selection::default()
         };
         let mut events = self.bus.subscribe_after(selection, self.position);
+        let member = member(plugin, Role::Reaction);
+        self.unsaved.push(Effect::Reacts { from: self.position + 1, member });
         // Before the rows are read: a knock after that is heard.
         let mut knocks = self.progress.knocks();
         let mut has_knocked = true;
@@ -257,15 +257,9 @@ impl Worker {
         while let Some((entry, key, fate)) = desk.settle() {
             self.position = entry.seq;
             let threshold = desk.plugin().manifest().reaction.threshold;
-            self.unsaved.extend(threshold.map(|threshold| {
-                Effect::Reach(Reached {
-                    plugin: self.name.clone(),
-                    key: rules::counted_with(&threshold, &entry),
-                    event_seq: entry.seq,
-                    at: entry.event.timestamp,
-                    forget_before: entry.event.timestamp.earlier(threshold.within.get()),
-                })
-            }));
+            if let Some(threshold) = &threshold {
+                self.unsaved.push(self.reached(threshold, &entry));
+            }
             match fate {
                 Fate::Behind => {
                     self.unsaved.push(self.wait_row(entry.seq, 0, Duration::ZERO, None));
@@ -276,8 +270,10 @@ impl Worker {
                 }
                 Fate::Tried(outcome) => match self.within_rate(&entry, outcome).await {
                     Outcome::Done(done) => {
-                        self.done(desk.plugin(), &entry, done).await?;
-                        if self.bucket.waiting() >= SAVE_AT_BYTES {
+                        self.done(desk.plugin(), &entry, None, done).await?;
+                        if self.bucket.waiting() >= SAVE_AT_BYTES
+                            || self.unsaved.len() >= SAVE_AT_ROWS
+                        {
                             self.save().await?;
                         }
                     }
@@ -303,117 +299,57 @@ impl Worker {
     /// Makes a failure of an answer to one of the plugin's own events, when it gives too many.
     async fn within_rate(&mut self, entry: &LogEntry, outcome: Outcome) -> Outcome {
         let is_own = entry.caused_by.as_ref().is_some_and(|cause| cause.plugin == self.name);
-        match &outcome {
-            // What tells of reactions comes of the clock, and of others.
-            Outcome::Done(done) if done.has_acted && is_own && rules::is_told(entry) => {}
-            _ => return outcome,
-        }
+        // What tells of reactions comes of the clock, and of others.
+        let answers = |done: &Done| done.has_acted && is_own && rules::is_told(entry);
+        let done = match outcome {
+            Outcome::Done(done) if answers(&done) => done,
+            outcome => return outcome,
+        };
         let root = Chain::of(entry, self.store.reader()).await.root;
         match self.echo.admits(root, Instant::now()) {
-            true => outcome,
-            false => call::looping(format!(
-                "the plugin answered its own events, all from one, {} times within {} s: this looks \
-                 like a loop",
-                echo::MAX_ANSWERS,
-                echo::WITHIN.as_secs()
-            )),
+            true => Outcome::Done(done),
+            false => call::looping(
+                done.called,
+                format!(
+                    "the plugin answered its own events, all from one, {} times within {} s: this \
+                     looks like a loop",
+                    echo::MAX_ANSWERS,
+                    echo::WITHIN.as_secs()
+                ),
+            ),
         }
     }
 
-    /// Settles an event that the plugin has reacted to.
-    async fn done(&mut self, plugin: &Plugin, entry: &LogEntry, done: Done) -> Result<(), Leave> {
-        let Done { mut drafts, has_acted } = done;
+    /// Settles an event that the plugin has reacted to. `attempts` failed before, of an event that was
+    /// come back to.
+    async fn done(
+        &mut self,
+        plugin: &Plugin,
+        entry: &LogEntry,
+        attempts: Option<u32>,
+        done: Done,
+    ) -> Result<(), Leave> {
+        let Done { mut drafts, commands, has_acted, called } = done;
         if has_acted && rules::is_told(entry) {
             drafts.push(rules::triggered(plugin, entry));
             if let Some(escalation) = &plugin.manifest().reaction.escalation {
                 self.wait_for_resolution(entry.seq, 0, escalation.after);
             }
         }
+        let emitted = drafts.len();
+        // Always worth a row after a failure, since attempts of before a dead letter was retried do not
+        // count among those that failed.
+        if emitted > 0 || !commands.is_empty() || attempts.is_some() || called.is_notable() {
+            let attempt = attempts.unwrap_or(0) + 1;
+            let (plugin, event_seq, at) = (self.name.clone(), entry.seq, Timestamp::now());
+            let called = *called;
+            let reacted = Reacted { plugin, event_seq, attempt, at, called, emitted, commands };
+            self.unsaved.push(Effect::Reacted(reacted));
+        }
         match drafts.is_empty() {
             true => Ok(()),
             false => self.emit(entry, drafts).await,
         }
-    }
-
-    /// Has what the plugin did about an event escalated after this time.
-    fn wait_for_resolution(&mut self, event_seq: Seq, times: u32, wait: Duration) {
-        let due = self.clock.now().later(wait);
-        let plugin = self.name.clone();
-        self.unsaved.push(Effect::Escalate(Escalation { plugin, event_seq, times, due }));
-        self.due = Some(self.due.map_or(due, |first| first.min(due)));
-    }
-
-    /// Escalates what is due and not resolved. Whether it is, the log says now: so it does not matter
-    /// where the plugin is in the log, or that nobody looked for a while.
-    async fn escalate(&mut self, plugin: &Plugin) -> Result<(), Leave> {
-        // So that the rows say what is settled.
-        self.save().await?;
-        let reader = self.store.reader().clone();
-        let due = reader.due_escalations(self.name.clone(), self.clock.now(), DUE_AT_ONCE).await;
-        for (Escalation { event_seq, times, .. }, entry) in due.map_err(|e| self.unreadable(&e))? {
-            let rule = plugin.manifest().reaction.escalation.as_ref();
-            // A rule that is gone from the sidecar, and an event from the log, resolve it as well.
-            let mut open = None;
-            if let Some((rule, entry)) = rule.zip(entry) {
-                let resolving = reader.page(rules::resolving(rule, &entry), 1).await;
-                let is_resolved = !resolving.map_err(|e| self.unreadable(&e))?.entries.is_empty();
-                open = (!is_resolved).then_some((rule, entry));
-            }
-            match open {
-                Some((rule, entry)) => {
-                    warn!(
-                        plugin = self.name.as_str(), event = %entry.event.id,
-                        "not resolved after {:?}: escalated", rule.after
-                    );
-                    match rule.repeat {
-                        Some(repeat) => self.wait_for_resolution(event_seq, times + 1, repeat),
-                        None => self.unsaved.push(self.resolved(event_seq)),
-                    }
-                    self.emit(&entry, vec![rules::escalated(plugin, &entry, times + 1)]).await?;
-                }
-                None => self.unsaved.push(self.resolved(event_seq)),
-            }
-        }
-        self.save().await?;
-        self.due = self.next_escalation().await?;
-        Ok(())
-    }
-
-    fn resolved(&self, event_seq: Seq) -> Effect {
-        Effect::Resolve { plugin: self.name.clone(), event_seq }
-    }
-
-    async fn next_escalation(&self) -> Result<Option<Timestamp>, Leave> {
-        let next = self.store.reader().next_escalation(self.name.clone()).await;
-        next.map_err(|e| self.unreadable(&e))
-    }
-
-    /// Whether enough events have come for the plugin to see this one.
-    async fn reaches(&self, plugin: &Plugin, entry: &LogEntry) -> Result<bool, Leave> {
-        let Some(threshold) = plugin.manifest().reaction.threshold else { return Ok(true) };
-        let reader = self.store.reader();
-        let key = rules::counted_with(&threshold, entry);
-        let reached = reader.threshold_reached(self.name.clone(), key).await;
-        let reached = reached.map_err(|e| self.unreadable(&e))?;
-        let mut missing = threshold.count.get() as usize - 1;
-        let mut query = rules::counted(plugin, &threshold, entry, reached);
-        loop {
-            let page = reader.page(query.clone(), missing).await;
-            let page = page.map_err(|e| self.unreadable(&e))?;
-            // Its own reports are not for the plugin's eyes, here either.
-            let seen = |other: &&LogEntry| !rules::tells_of(other, &self.name);
-            missing = missing.saturating_sub(page.entries.iter().filter(seen).count());
-            match page.next {
-                _ if missing == 0 => return Ok(true),
-                Some(next) => query.before_seq = Some(next),
-                None => return Ok(false),
-            }
-        }
-    }
-
-    fn unreadable(&self, e: &StoreError) -> Leave {
-        warn!("reaction {}: cannot read the log: {e}", self.name);
-        Leave::Lost
     }
 
     async fn ended(
@@ -436,7 +372,7 @@ impl Worker {
             Ok(Some((entry, outcome))) => match self.within_rate(&entry, outcome).await {
                 Outcome::Done(done) => {
                     self.unsaved.push(settled);
-                    self.done(desk.plugin(), &entry, done).await?;
+                    self.done(desk.plugin(), &entry, Some(attempts), done).await?;
                     self.save().await?;
                     desk.queue.remove(seq);
                 }
@@ -474,13 +410,14 @@ impl Worker {
         attempts: u32,
         failure: Failure,
     ) -> Option<Instant> {
-        let Failure { mut reason, may_retry, is_loop, after } = failure;
+        let Failure { mut reason, may_retry, is_loop, after, called } = failure;
         if is_loop {
             let chain = Chain::of(entry, self.store.reader()).await.to_line();
             reason = format!("{reason} (the chain: {chain})");
         }
         let number = attempts + 1;
-        let failed = Attempt { number, at: Timestamp::now(), error: reason };
+        let (at, called) = (Timestamp::now(), Some(*called));
+        let failed = Attempt { number, at, error: reason, called };
         let (plugin, event) = (self.name.as_str(), entry.event.id);
         let reason = &failed.error;
         if may_retry && number <= retries {
@@ -513,7 +450,7 @@ impl Worker {
     }
 
     /// Commits what was emitted together with everything that is settled.
-    async fn emit(&mut self, entry: &LogEntry, drafts: Vec<Draft>) -> Result<(), Leave> {
+    pub(super) async fn emit(&mut self, entry: &LogEntry, drafts: Vec<Draft>) -> Result<(), Leave> {
         let cause = Cause { event_id: entry.event.id, plugin: self.name.clone() };
         let origin = Origin::Reaction { cause, hops: entry.hops + 1 };
         let effects = self.take_unsaved();
@@ -542,7 +479,7 @@ impl Worker {
     }
 
     /// Commits everything that is settled, with what was written up to there.
-    async fn save(&mut self) -> Result<(), Leave> {
+    pub(super) async fn save(&mut self) -> Result<(), Leave> {
         if !self.is_dirty() {
             return Ok(());
         }

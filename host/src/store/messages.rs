@@ -9,6 +9,7 @@ use super::{
     reactions::{DeadLetter, Waiting},
     rules::{Escalation, Reached},
     state::Pending,
+    trace::{Member, Passage, Reacted},
 };
 
 /// An event on its way into the log: all of its envelope but what the commit decides.
@@ -26,19 +27,8 @@ pub struct NewEntry {
     pub hops: u8,
     /// Set when a filter hides it.
     pub dropped: Option<Dropped>,
-    /// What enrichers changed, in their order.
-    pub changes: Vec<Change>,
-}
-
-/// What one enricher changed in one event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    /// Who changed it.
-    pub plugin: PluginName,
-    /// SHA-256 of the component, hexadecimal.
-    pub version: Arc<str>,
-    /// JSON: the changed members of priority, message and data.
-    pub patch: String,
+    /// How it came through the filters and enrichers.
+    pub passage: Passage,
 }
 
 /// Something that becomes true together with a batch.
@@ -51,6 +41,24 @@ pub enum Effect {
         /// The last event that is done.
         seq: Seq,
     },
+    /// A sink that people ask after has done the same, but for what it could not take.
+    Delivered {
+        /// The sink.
+        sink: String,
+        /// The last event that is done.
+        seq: Seq,
+        /// Events up to there that it went past, and why.
+        skipped: Vec<(Seq, String)>,
+    },
+    /// From this place on, this version of a reaction comes to events.
+    Reacts {
+        /// The first place.
+        from: Seq,
+        /// Which version.
+        member: Member,
+    },
+    /// A reaction did something, or not without trouble.
+    Reacted(Reacted),
     /// A plugin will come back to an event.
     Wait(Waiting),
     /// A plugin has come back to an event, and is done with it.

@@ -1,7 +1,7 @@
 //! The log: one SQLite file that holds every accepted event, in order.
 //!
-//! **Format.** `events` is append-only by `seq`; `changes` says what enrichers did; `cursors` says
-//! how far each sink has come; `reaction_waiting`, `reaction_attempts` and `dead_letters` are what
+//! **Format.** `events` is append-only by `seq`; `cursors` says how far each sink has come; `trace/`
+//! has what plugins did with each event; `reaction_waiting`, `reaction_attempts` and `dead_letters` are what
 //! reactions come back to, tried in vain, and gave up on; `plugin_state` is what plugins remember.
 //! `events_rfc3339` is the same log with times that people read. The schema is versioned (`migrations/`), a file of a
 //! later version or of somebody else is refused, and a lock file beside it keeps a second host
@@ -31,6 +31,7 @@ mod row;
 mod rules;
 mod schema;
 pub mod state;
+mod trace;
 mod writer;
 
 use std::{
@@ -44,7 +45,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use error::{OpenError, StoreError};
 pub use maintenance::{Health, health, reindex};
-pub use messages::{Batch, Change, Effect, NewEntry, OnCommit};
+pub use messages::{Batch, Effect, NewEntry, OnCommit};
 pub use query::{MAX_PAGE, Order, Page, Query};
 pub use reactions::{
     Attempt, Backlog, DeadLetter, Letter, LetterQuery, MAX_WAITING, Waiting, WaitingEvent,
@@ -52,6 +53,11 @@ pub use reactions::{
 };
 pub use reader::{Known, Reader};
 pub use rules::{Escalation, Reached};
+pub use trace::{
+    Called, Change, Did, Difference, Line, Lineup, MAX_STORIES, Member, Outcome, Passage, Passed,
+    PassedCall, PluginCall, Published, Reacted, Reaction, ReactionOutcome, Role, Step, Story,
+    Trace,
+};
 pub use writer::Observer;
 
 use crate::event::Seq;
@@ -97,6 +103,8 @@ impl Store {
             .query_row("SELECT coalesce(max(seq), 0) FROM events", [], |row| row.get(0))
             .map_err(|source| OpenError::Sqlite { path: path.into(), source })?;
         let head = head as Seq;
+        let lineup = trace::last_lineup(&opened.connection)
+            .map_err(|source| OpenError::Sqlite { path: path.into(), source })?;
         // A log without its index still answers, only slower.
         let index = Index::start(path, head, segment)
             .inspect_err(|e| tracing::warn!("there is no search index: {e}"))
@@ -109,6 +117,7 @@ impl Store {
             inbox: commands,
             observer: Box::new(observer),
             next_seq: head + 1,
+            lineup,
             index: index.as_ref().map(Index::notifier),
             failure: failure_sender,
         };

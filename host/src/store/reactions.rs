@@ -2,8 +2,8 @@
 //! failed, the dead letters.
 //!
 //! **Invariants.** An event waits for a plugin, or is a dead letter of it, or neither; never both. A
-//! waiting event and a dead letter lie at or before the plugin's cursor. An attempt belongs to one of
-//! the two, and goes with it. A worker's rows change in the transaction of its cursor.
+//! waiting event and a dead letter lie at or before the plugin's cursor. An attempt outlives both, for
+//! the trace. A worker's rows change in the transaction of its cursor.
 //!
 //! Knows the three tables. May not know when an event is tried again.
 
@@ -12,7 +12,10 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params, types::Value};
 use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 
-use super::row;
+use super::{
+    row,
+    trace::{self, Called},
+};
 use crate::event::{
     EventId, LogEntry, PluginName, ProjectId, Seq, SessionId, Subject, SubjectPattern, Timestamp,
 };
@@ -21,7 +24,7 @@ use crate::event::{
 pub const MAX_WAITING: usize = 10_000;
 
 /// One try of a reaction that failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Attempt {
     /// Which one, from 1.
     #[serde(rename = "attempt")]
@@ -30,6 +33,9 @@ pub struct Attempt {
     pub at: Timestamp,
     /// Why, at most 1 024 bytes of the plugin's own words.
     pub error: String,
+    /// The call; `None` where it was not recorded.
+    #[serde(flatten)]
+    pub called: Option<Called>,
 }
 
 /// An event that a plugin will come back to.
@@ -158,10 +164,8 @@ pub(super) fn wait(db: &Transaction<'_>, event: &Waiting) -> rusqlite::Result<()
 }
 
 pub(super) fn settle(db: &Transaction<'_>, plugin: &PluginName, seq: Seq) -> rusqlite::Result<()> {
-    for table in ["reaction_waiting", "reaction_attempts"] {
-        let sql = format!("DELETE FROM {table} WHERE plugin = ?1 AND event_seq = ?2");
-        db.prepare_cached(&sql)?.execute(params![plugin.as_str(), seq as i64])?;
-    }
+    let sql = "DELETE FROM reaction_waiting WHERE plugin = ?1 AND event_seq = ?2";
+    db.prepare_cached(sql)?.execute(params![plugin.as_str(), seq as i64])?;
     Ok(())
 }
 
@@ -196,9 +200,6 @@ pub(super) fn retry(db: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
 }
 
 pub(super) fn discard(db: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
-    let sql = "DELETE FROM reaction_attempts WHERE (plugin, event_seq) IN \
-               (SELECT plugin, event_seq FROM dead_letters WHERE id = ?1)";
-    db.prepare_cached(sql)?.execute([id])?;
     db.prepare_cached("DELETE FROM dead_letters WHERE id = ?1")?.execute([id])?;
     Ok(())
 }
@@ -209,11 +210,21 @@ fn attempt(
     seq: Seq,
     failed: &Attempt,
 ) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO reaction_attempts (plugin, event_seq, attempt, at_us, error) \
-               VALUES (?1, ?2, ?3, ?4, ?5)";
-    let Attempt { number, at, error } = failed;
-    let values = params![plugin.as_str(), seq as i64, number, at.micros(), error];
-    db.prepare_cached(sql)?.execute(values)?;
+    let sql = "INSERT INTO reaction_attempts (plugin, event_seq, attempt, at_us, error, version, \
+               took_ns, said, unsaid) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    let Attempt { number, at, error, called } = failed;
+    let (version, took, said, unsaid) = trace::attempt_columns(called.as_ref());
+    db.prepare_cached(sql)?.execute(params![
+        plugin.as_str(),
+        seq as i64,
+        number,
+        at.micros(),
+        error,
+        version,
+        took,
+        said,
+        unsaid,
+    ])?;
     Ok(())
 }
 
@@ -307,14 +318,7 @@ pub(super) fn whole_letter(db: &Connection, id: i64) -> rusqlite::Result<Option<
         return Ok(None);
     };
     let Some(event) = event(&db, letter.event_seq)? else { return Ok(None) };
-    let sql = "SELECT attempt, at_us, error FROM reaction_attempts \
-               WHERE plugin = ?1 AND event_seq = ?2 ORDER BY id";
-    let mut find = db.prepare_cached(sql)?;
-    let values = params![letter.plugin.as_str(), letter.event_seq as i64];
-    let attempts = find.query_map(values, |row| {
-        Ok(Attempt { number: row.get(0)?, at: row::time(row, 1)?, error: row.get(2)? })
-    })?;
-    let attempts = attempts.collect::<Result<_, _>>()?;
+    let attempts = trace::attempts(&db, &letter.plugin, letter.event_seq)?;
     Ok(Some(WholeLetter { letter, attempts, event }))
 }
 

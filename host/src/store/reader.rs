@@ -11,16 +11,17 @@ use std::{
 use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::Semaphore;
 
-use crate::event::{Digest, EventId, LogEntry, PluginName, Seq, Timestamp};
+use crate::event::{Digest, EventId, EventRef, LogEntry, PluginName, Seq, Timestamp};
 
 use super::{
-    Change, StoreError, index,
+    StoreError, index,
     query::{self, Page, Query, Sources},
     reactions::{self, Backlog, Letter, LetterQuery, WaitingEvent, WholeLetter},
     row,
     rules::{self, Escalation},
     schema,
     state::{self, Side, StateEntry, StateUsage},
+    trace::{self, Trace},
 };
 
 /// Readers at work at once. Two cores and a disk gain nothing from more.
@@ -136,24 +137,13 @@ impl Reader {
         .await
     }
 
-    /// What enrichers changed in one event, in their order.
+    /// An event's way: what it came from, whom it met, what came of it. `None` when it is not in the
+    /// log.
     ///
     /// # Errors
-    /// [`StoreError::Read`] when SQLite fails.
-    pub async fn changes(&self, seq: Seq) -> Result<Vec<Change>, StoreError> {
-        self.run(move |db| {
-            let sql = "SELECT plugin, version, patch FROM changes WHERE seq = ?1 ORDER BY position";
-            let mut find = db.prepare_cached(sql)?;
-            let rows = find.query_map([seq as i64], |row| {
-                Ok(Change {
-                    plugin: row::parsed(row, 0)?,
-                    version: row.get::<_, String>(1)?.into(),
-                    patch: row.get(2)?,
-                })
-            })?;
-            rows.collect()
-        })
-        .await
+    /// [`StoreError::TooSlow`] after five seconds; [`StoreError::Read`] when SQLite fails.
+    pub async fn trace(&self, event: EventRef) -> Result<Option<Trace>, StoreError> {
+        self.run(move |db| trace::trace(db, event)).await
     }
 
     /// How far a sink has come; `None` for one that never moved.

@@ -6,7 +6,7 @@ use rusqlite::{CachedStatement, Connection, Row, params, types::Type};
 
 use crate::event::{Cause, Dropped, Event, LogEntry, Message, Reason, Seq, Timestamp};
 
-use super::messages::{Change, NewEntry};
+use super::messages::NewEntry;
 
 /// The columns that `read` expects, in its order.
 pub(super) const COLUMNS: &str = "seq, id, event_type, priority, session_id, project_id, subject, \
@@ -53,23 +53,6 @@ pub(super) fn insert(
     Ok(())
 }
 
-pub(super) fn insert_change_statement(db: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
-    db.prepare_cached(
-        "INSERT INTO changes (seq, position, plugin, version, patch) VALUES (?1, ?2, ?3, ?4, ?5)",
-    )
-}
-
-pub(super) fn insert_change(
-    statement: &mut CachedStatement<'_>,
-    seq: Seq,
-    position: usize,
-    change: &Change,
-) -> rusqlite::Result<()> {
-    let Change { plugin, version, patch } = change;
-    statement.execute(params![seq as i64, position as i64, plugin.as_str(), &**version, patch])?;
-    Ok(())
-}
-
 /// Reads a row of [`COLUMNS`]. A value that the host could not have written is an error that names
 /// its column.
 pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<LogEntry> {
@@ -111,7 +94,10 @@ pub(super) fn parsed<T: FromStr<Err = Reason>>(
     row.get_ref(column)?.as_str()?.parse().map_err(|reason| bad(column, reason))
 }
 
-fn optional<T: FromStr<Err = Reason>>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>> {
+pub(super) fn optional<T: FromStr<Err = Reason>>(
+    row: &Row<'_>,
+    column: usize,
+) -> rusqlite::Result<Option<T>> {
     let text = row.get_ref(column)?.as_str_or_null()?;
     text.map(str::parse).transpose().map_err(|reason| bad(column, reason))
 }

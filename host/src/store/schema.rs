@@ -32,6 +32,7 @@ const STEPS: &[M<'_>] = &[
     M::up(include_str!("migrations/06_plain_check.sql")),
     M::up(include_str!("migrations/07_reactions.sql")),
     M::up(include_str!("migrations/08_rules.sql")),
+    M::up(include_str!("migrations/09_trace.sql")),
 ];
 const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
 
@@ -165,6 +166,6 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     // The inner pages of the indexes stay in memory, which SQLite's 2 MB would not hold. Kibibytes.
     connection.pragma_update(None, "cache_size", -16_384)?;
-    connection.set_prepared_statement_cache_capacity(32);
+    connection.set_prepared_statement_cache_capacity(48);
     Ok(())
 }

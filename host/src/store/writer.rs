@@ -21,6 +21,7 @@ use super::{
     messages::{Batch, Command, Effect, OnCommit},
     reactions, row, rules,
     state::Pending,
+    trace::{self, Lineup, Recorder},
 };
 
 /// A transaction takes in another batch while it has fewer events than this. So none has more than
@@ -47,6 +48,8 @@ pub(super) struct Writer {
     pub(super) inbox: mpsc::Receiver<Command>,
     pub(super) observer: Box<dyn Observer>,
     pub(super) next_seq: Seq,
+    /// The filters and enrichers that the last event met.
+    pub(super) lineup: Option<Arc<Lineup>>,
     pub(super) index: Option<Notifier>,
     /// Turns to the reason when the file failed.
     pub(super) failure: watch::Sender<Option<String>>,
@@ -111,8 +114,10 @@ impl Writer {
         }
         let begun = Instant::now();
         let committed_at = Timestamp::now();
-        match write(&mut self.connection, self.next_seq, committed_at, &batches) {
-            Ok(()) => {
+        let lineup = self.lineup.clone();
+        match write(&mut self.connection, self.next_seq, committed_at, lineup, &batches) {
+            Ok(lineup) => {
+                self.lineup = lineup;
                 let answers: Vec<_> =
                     batches.into_iter().map(|batch| self.number(batch, committed_at)).collect();
                 let took = begun.elapsed();
@@ -187,41 +192,42 @@ fn refuse(batch: Batch, error: &StoreError) {
     done(Err(error.clone()));
 }
 
+/// `lineup` is what the last event met; gives what it is then.
 fn write(
     connection: &mut Connection,
     first: Seq,
     at: Timestamp,
+    lineup: Option<Arc<Lineup>>,
     batches: &[Batch],
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<Option<Arc<Lineup>>> {
     // A transaction that is dropped on the way out is rolled back.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut seq = first;
-    {
+    let lineup = {
         let mut insert = row::insert_statement(&transaction)?;
-        let mut insert_change = row::insert_change_statement(&transaction)?;
-        for entry in batches.iter().flat_map(|batch| &batch.entries) {
+        let mut recorder = Recorder::new(&transaction, lineup)?;
+        for (seq, entry) in (first..).zip(batches.iter().flat_map(|batch| &batch.entries)) {
             row::insert(&mut insert, seq, entry, at)?;
-            for (position, change) in entry.changes.iter().enumerate() {
-                row::insert_change(&mut insert_change, seq, position, change)?;
-            }
-            seq += 1;
+            recorder.record(seq, at, &entry.passage)?;
         }
-    }
+        recorder.lineup()
+    };
     for batch in batches {
         batch.effects.iter().try_for_each(|effect| apply(&transaction, effect, at))?;
         batch.state.iter().try_for_each(|writes| writes.write(&transaction))?;
     }
-    transaction.commit()
+    transaction.commit()?;
+    Ok(lineup)
 }
 
 fn apply(transaction: &Transaction<'_>, effect: &Effect, at: Timestamp) -> rusqlite::Result<()> {
     match effect {
-        Effect::MoveCursor { name, seq } => {
-            let sql = "INSERT INTO cursors (name, seq, updated_us) VALUES (?1, ?2, ?3) \
-                       ON CONFLICT (name) DO UPDATE SET seq = excluded.seq, updated_us = excluded.updated_us \
-                       WHERE excluded.seq > seq";
-            transaction.prepare_cached(sql)?.execute(params![name, *seq as i64, at.micros()])?;
+        Effect::MoveCursor { name, seq } => move_cursor(transaction, name, *seq, at)?,
+        Effect::Delivered { sink, seq, skipped } => {
+            move_cursor(transaction, sink, *seq, at)?;
+            trace::delivered(transaction, sink, *seq, skipped, at)?;
         }
+        Effect::Reacts { from, member } => trace::reacts(transaction, *from, member, at)?,
+        Effect::Reacted(reacted) => trace::reacted(transaction, reacted)?,
         Effect::Wait(event) => reactions::wait(transaction, event)?,
         Effect::Settle { plugin, event_seq } => reactions::settle(transaction, plugin, *event_seq)?,
         Effect::DeadLetter(letter) => reactions::bury(transaction, letter)?,
@@ -240,5 +246,18 @@ fn apply(transaction: &Transaction<'_>, effect: &Effect, at: Timestamp) -> rusql
             transaction.prepare_cached(sql)?.execute([name.as_str()])?;
         }
     }
+    Ok(())
+}
+
+fn move_cursor(
+    transaction: &Transaction<'_>,
+    name: &str,
+    seq: Seq,
+    at: Timestamp,
+) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO cursors (name, seq, updated_us) VALUES (?1, ?2, ?3) \
+               ON CONFLICT (name) DO UPDATE SET seq = excluded.seq, updated_us = excluded.updated_us \
+               WHERE excluded.seq > seq";
+    transaction.prepare_cached(sql)?.execute(params![name, seq as i64, at.micros()])?;
     Ok(())
 }

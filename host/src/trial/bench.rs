@@ -251,7 +251,7 @@ impl Side {
                 let begun = Instant::now();
                 for entry in &entries {
                     let delivery = Delivery { entry, attempt: 1 };
-                    plugin.react(delivery).await.map_err(|e| failed(e.to_string()))?;
+                    plugin.react(delivery).await.1.map_err(|e| failed(e.to_string()))?;
                 }
                 begun.elapsed()
             }
@@ -261,9 +261,9 @@ impl Side {
                 for batch in events.chunks(size) {
                     let error = match role {
                         Role::Filter => {
-                            plugin.filter(batch).await.into_iter().find_map(Result::err)
+                            plugin.filter(batch).await.into_results().find_map(Result::err)
                         }
-                        _ => plugin.enrich(batch).await.into_iter().find_map(Result::err),
+                        _ => plugin.enrich(batch).await.into_results().find_map(Result::err),
                     };
                     error.map_or(Ok(()), |e| Err(failed(e.to_string())))?;
                 }

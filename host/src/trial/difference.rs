@@ -5,6 +5,8 @@ use indexmap::IndexMap;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use serde_json::value::RawValue;
 
+use crate::event::member_path;
+
 /// Below this, values are compared as texts.
 const MAX_DEPTH: usize = 64;
 
@@ -44,14 +46,14 @@ fn compare(path: &str, from: &RawValue, to: &RawValue, depth: usize, found: &mut
     };
     if let (Some(from), Some(mut to)) = (object(from), object(to)) {
         for (key, from) in &from {
-            let path = member(path, key);
+            let path = member_path(path, key);
             match to.shift_remove(key) {
                 Some(to) => compare(&path, from, to, below, found),
                 None => found.push(Difference::whole(&path, Some(from), None)),
             }
         }
         let added =
-            to.iter().map(|(key, to)| Difference::whole(&member(path, key), None, Some(to)));
+            to.iter().map(|(key, to)| Difference::whole(&member_path(path, key), None, Some(to)));
         return found.extend(added);
     }
     match (array(from), array(to)) {
@@ -70,15 +72,6 @@ fn object(raw: &RawValue) -> Option<IndexMap<String, &RawValue>> {
 
 fn array(raw: &RawValue) -> Option<Vec<&RawValue>> {
     raw.get().starts_with('[').then(|| serde_json::from_str(raw.get()).ok()).flatten()
-}
-
-fn member(path: &str, key: &str) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-    match !key.is_empty() && key.bytes().all(is_plain) {
-        true if path.is_empty() => key.to_owned(),
-        true => format!("{path}.{key}"),
-        false => format!("{path}[{}]", serde_json::Value::from(key)),
-    }
 }
 
 /// As an object: what became of each path.

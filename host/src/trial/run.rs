@@ -202,9 +202,9 @@ impl Trial {
         let retries = self.plugin.manifest().reaction.retries.get();
         loop {
             let delivery = Delivery { entry, attempt: story.attempts };
-            match self.plugin.react(delivery).await {
-                Ok(reacted) => {
-                    self.act(entry, reacted.actions, story);
+            match self.plugin.react(delivery).await.1 {
+                Ok(actions) => {
+                    self.act(entry, actions, story);
                     break;
                 }
                 Err(ReactError::Retry { .. }) if story.attempts <= retries => story.attempts += 1,

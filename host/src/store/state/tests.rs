@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::{
     event::{EventType, LogEntry},
-    store::{Batch, NewEntry, Observer, OnCommit, tests::entry},
+    store::{Batch, NewEntry, Observer, OnCommit, Passage, tests::entry},
 };
 
 const QUOTA: u64 = 1 << 20;
@@ -110,7 +110,7 @@ async fn nothing_is_built_on_a_batch_that_was_lost() {
     let fixture = Fixture::new();
     let bucket = fixture.bucket();
     let twice = entry(EventType::PrCreated, "p", "s");
-    let again = NewEntry { changes: vec![], ..entry(EventType::PrCreated, "p", "s") };
+    let again = NewEntry { passage: Passage::default(), ..entry(EventType::PrCreated, "p", "s") };
     let again = NewEntry { event: twice.event.clone(), ..again };
     fixture.submit(vec![twice], None).await.await.unwrap().unwrap();
 
