@@ -27,6 +27,7 @@ mod output;
 mod plugin;
 mod sender;
 mod serve;
+mod stats;
 mod summary;
 mod table;
 mod tail;
@@ -61,6 +62,7 @@ Examples:
   ennio emit < day.ndjson                             send many
   ennio tail 'ennio.ci.*.failing'                     watch events as they come
   ennio events --since 2h --min-priority urgent       look back
+  ennio stats --by hour --since 24h                   count
   ennio summary                                       what happened so far
 
 Exit codes: 0 done, 1 failed, 2 used wrongly.";
@@ -71,6 +73,7 @@ enum Command {
     Emit(emit::Args),
     Tail(tail::Args),
     Events(events::Args),
+    Stats(stats::Args),
     Plugin(plugin::Args),
     Summary(summary::Args),
     Doctor(doctor::Args),
@@ -93,6 +96,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Emit(args) => emit::run(args).await,
         Command::Tail(args) => tail::run(args).await,
         Command::Events(args) => events::run(args).await,
+        Command::Stats(args) => stats::run(args).await,
         Command::Plugin(args) => plugin::run(args).await,
         Command::Summary(args) => summary::run(args).await,
         Command::Doctor(args) => doctor::run(&args),

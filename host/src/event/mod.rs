@@ -7,6 +7,8 @@
 //! Knows nobody: no database, no network, no plugin.
 
 mod data;
+mod data_condition;
+mod decimal;
 mod draft;
 mod entry;
 mod error;
@@ -17,8 +19,10 @@ mod priority;
 mod selection;
 mod subject;
 mod text;
+mod text_search;
 
 pub use data::{Data, MAX_DATA_BYTES, MAX_DATA_DEPTH};
+pub use data_condition::DataCondition;
 pub use draft::{Digest, Draft};
 pub use entry::{Cause, Dropped, Event, LogEntry, MAX_HOPS, Seq};
 pub use error::{EventError, Reason};
@@ -29,6 +33,8 @@ pub use priority::EventPriority;
 pub use selection::Selection;
 pub use subject::{ROOT, Subject};
 pub use text::{MAX_MESSAGE_BYTES, Message, Timestamp};
+pub use text_search::TextSearch;
+pub(crate) use text_search::{Word, each_word};
 
 #[cfg(test)]
 mod tests;

@@ -20,6 +20,7 @@
 //!
 //! Knows `event`. May not know who commits or who listens.
 
+mod count;
 mod error;
 mod index;
 mod maintenance;
@@ -40,10 +41,11 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use count::{Counts, Group, MAX_GROUPS};
 pub use error::{OpenError, StoreError};
 pub use maintenance::{Health, health, reindex};
 pub use messages::{Batch, Change, DeadLetter, Effect, NewEntry, OnCommit};
-pub use query::{MAX_PAGE, Order, Page, Query};
+pub use query::{MAX_PAGE, Order, Page, Part, Query};
 pub use reader::{Known, Reader};
 pub use writer::Observer;
 

@@ -1,14 +1,16 @@
 //! Questions to the log: what the index knows of them, and SQL for the rest. Every value is bound;
 //! only this file's own words become SQL text.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Instant};
 
-use roaring::RoaringBitmap;
-use rusqlite::{Connection, OptionalExtension, functions::FunctionFlags, types::Value};
+use rusqlite::{Connection, ErrorCode, Row, ffi, functions::FunctionFlags, types::Value};
 
 use crate::event::{EventPriority, LogEntry, Selection, Seq, Subject, SubjectPattern};
 
-use super::{index, row};
+use super::{
+    index::{self, Choice, Chosen},
+    row,
+};
 
 /// The largest page, in events.
 pub const MAX_PAGE: usize = 500;
@@ -26,6 +28,20 @@ pub enum Order {
     Descending,
 }
 
+/// Which part of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Part {
+    /// Its beginning, in the order that is asked for.
+    #[default]
+    First,
+    /// Its end, in that order.
+    Last,
+    /// What comes next behind this place in the log, whatever the order.
+    After(Seq),
+    /// What comes next before this place in the log, whatever the order.
+    Before(Seq),
+}
+
 /// A question to the log.
 #[derive(Debug, Clone, Default)]
 pub struct Query {
@@ -37,16 +53,21 @@ pub struct Query {
     pub before_seq: Option<Seq>,
     /// Which way.
     pub order: Order,
+    /// Which part of what this chooses.
+    pub part: Part,
 }
 
 /// A part of the answer.
 #[derive(Debug)]
 pub struct Page {
-    /// At most as many as asked for.
+    /// At most as many as asked for, in the order asked for.
     pub entries: Vec<LogEntry>,
     /// Where the rest begins, as the next `after_seq` (ascending) or `before_seq` (descending);
-    /// `None` when this is all.
+    /// `None` when nothing follows.
     pub next: Option<Seq>,
+    /// Where what comes before this page ends, as `before_seq` (ascending) or `after_seq`
+    /// (descending) of [`Part::Last`]; `None` when this is the beginning.
+    pub prev: Option<Seq>,
 }
 
 /// Adds what the queries need to a connection: `subject_matches(pattern, subject)`.
@@ -69,90 +90,125 @@ pub(super) struct Sources<'a> {
     pub(super) log: &'a Connection,
     /// The index file, and what is not in it yet; `None` when there is no index.
     pub(super) index: Option<(&'a Connection, &'a index::Shared)>,
+    /// When the answer must be there.
+    pub(super) until: Instant,
+}
+
+impl Sources<'_> {
+    /// SQLite looks at the clock within a statement only, so whoever runs many asks between them.
+    pub(super) fn in_time(&self) -> rusqlite::Result<()> {
+        match Instant::now() > self.until {
+            true => {
+                let code = ffi::Error {
+                    code: ErrorCode::OperationInterrupted,
+                    extended_code: ffi::SQLITE_INTERRUPT,
+                };
+                Err(rusqlite::Error::SqliteFailure(code, None))
+            }
+            false => Ok(()),
+        }
+    }
 }
 
 pub(super) fn page(sources: &Sources<'_>, query: &Query, limit: usize) -> rusqlite::Result<Page> {
+    let (order, after, before) = query.way();
+    let mut way = Query { order, part: Part::First, ..query.clone() };
+    way.after_seq = way.after_seq.max(after);
+    way.before_seq = way.before_seq.into_iter().chain(before).min();
+    let mut page = Building::new(limit);
     match sources.index.filter(|_| index::helps(&query.selection)) {
-        Some((file, shared)) => indexed(sources.log, file, shared, query, limit),
-        None => {
-            let mut page = Building::new(limit);
-            scan(sources.log, query, &mut page)?;
-            Ok(page.finish())
+        Some((file, shared)) => {
+            let choice = Choice::new(file, shared, &way.selection)?;
+            indexed(sources, &choice, &way, &mut page)?;
+        }
+        None => scan(sources.log, &way, &mut page)?,
+    }
+    Ok(page.finish(query, order))
+}
+
+impl Query {
+    /// The way on which the part that is wanted comes first, and its own bounds.
+    fn way(&self) -> (Order, Option<Seq>, Option<Seq>) {
+        match (self.part, self.order) {
+            (Part::First, order) => (order, None, None),
+            (Part::Last, Order::Ascending) => (Order::Descending, None, None),
+            (Part::Last, Order::Descending) => (Order::Ascending, None, None),
+            (Part::After(seq), _) => (Order::Ascending, Some(seq), None),
+            (Part::Before(seq), _) => (Order::Descending, None, Some(seq)),
         }
     }
 }
 
 /// The places that the index chooses, and what lies behind them in the log.
 fn indexed(
-    log: &Connection,
-    file: &Connection,
-    shared: &index::Shared,
+    sources: &Sources<'_>,
+    choice: &Choice<'_>,
     query: &Query,
-    limit: usize,
-) -> rusqlite::Result<Page> {
-    let mut page = Building::new(limit);
-    let tail = shared.tail(&query.selection)?;
+    page: &mut Building,
+) -> rusqlite::Result<()> {
+    let log = sources.log;
+    let tail = choice.tail()?;
     let behind =
         Query { after_seq: Some(query.after_seq.unwrap_or(0).max(tail.known)), ..query.clone() };
-    let size = u64::from(shared.size());
+    let size = choice.size();
     let finished = query.after_seq.unwrap_or(0) / size..tail.number;
+    let fetch = |number: u64, chosen: &Chosen, page: &mut Building| {
+        fetch(sources, query, choice.begin(number), chosen, page)
+    };
     match query.order {
         Order::Ascending => {
             for number in finished {
-                let chosen = shared.finished(file, number, &query.selection)?;
-                if !fetch(log, query, index::begin(number, shared.size()), &chosen, &mut page)? {
-                    return Ok(page.finish());
+                if !fetch(number, &choice.finished(number)?, page)? {
+                    return Ok(());
                 }
             }
-            let begin = index::begin(tail.number, shared.size());
-            if fetch(log, query, begin, &tail.chosen, &mut page)? {
-                scan(log, &behind, &mut page)?;
+            if fetch(tail.number, &tail.chosen, page)? {
+                scan(log, &behind, page)?;
             }
         }
         Order::Descending => {
-            scan(log, &behind, &mut page)?;
-            let begin = index::begin(tail.number, shared.size());
-            let mut more = !page.is_done() && fetch(log, query, begin, &tail.chosen, &mut page)?;
+            scan(log, &behind, page)?;
+            let mut more = !page.is_done() && fetch(tail.number, &tail.chosen, page)?;
             let first_needless = query.before_seq.map_or(u64::MAX, |before| before.div_ceil(size));
             for number in finished.rev().skip_while(|number| *number >= first_needless) {
                 if !more {
                     break;
                 }
-                let chosen = shared.finished(file, number, &query.selection)?;
-                let begin = index::begin(number, shared.size());
-                more = fetch(log, query, begin, &chosen, &mut page)?;
+                more = fetch(number, &choice.finished(number)?, page)?;
             }
         }
     }
-    Ok(page.finish())
+    Ok(())
 }
 
 /// Reads the chosen events of one segment, in order. Whether the page takes more.
 fn fetch(
-    log: &Connection,
+    sources: &Sources<'_>,
     query: &Query,
     begin: Seq,
-    chosen: &RoaringBitmap,
+    chosen: &Chosen,
     page: &mut Building,
 ) -> rusqlite::Result<bool> {
     let after = query.after_seq.unwrap_or(0);
     let before = query.before_seq.unwrap_or(Seq::MAX);
     let sql = format!("SELECT {} FROM events WHERE seq = ?1", row::COLUMNS);
-    let mut find = log.prepare_cached(&sql)?;
+    let mut find = sources.log.prepare_cached(&sql)?;
     let mut read = |place: u32| {
         let seq = begin + u64::from(place) + 1;
         if seq <= after || seq >= before {
             return Ok(true);
         }
-        match find.query_row([seq as i64], row::read).optional()? {
-            Some(entry) => Ok(page.add(entry)),
+        sources.in_time()?;
+        match find.query([seq as i64])?.next()? {
+            Some(row) => page.add_chosen(row, &query.selection),
             // Pruned since.
             None => Ok(true),
         }
     };
+    let places = &chosen.sure | &chosen.unsure;
     match query.order {
-        Order::Ascending => all_of(chosen.iter(), &mut read),
-        Order::Descending => all_of(chosen.iter().rev(), &mut read),
+        Order::Ascending => all_of(places.iter(), &mut read),
+        Order::Descending => all_of(places.iter().rev(), &mut read),
     }
 }
 
@@ -181,7 +237,7 @@ fn scan(log: &Connection, query: &Query, page: &mut Building) -> rusqlite::Resul
     let mut statement = log.prepare_cached(&sql)?;
     let mut rows = statement.query(rusqlite::params_from_iter(values))?;
     while let Some(row) = rows.next()? {
-        if !page.add(row::read(row)?) {
+        if !page.add_chosen(row, &query.selection)? {
             break;
         }
     }
@@ -201,6 +257,15 @@ impl Building {
         Self { limit, bytes: 0, entries: Vec::new(), has_more: false }
     }
 
+    /// Adds the event if its message and data are as wanted. Whether the page takes more.
+    fn add_chosen(&mut self, row: &Row<'_>, selection: &Selection) -> rusqlite::Result<bool> {
+        let (message, data) = (row.get_ref(8)?.as_str()?, row.get_ref(9)?.as_str()?);
+        match selection.content_matches(message, data) {
+            true => Ok(self.add(row::read(row)?)),
+            false => Ok(true),
+        }
+    }
+
     /// Adds an event, or remembers that there is one. Whether the page takes more.
     fn add(&mut self, entry: LogEntry) -> bool {
         if self.entries.len() == self.limit || self.bytes > MAX_PAGE_BYTES {
@@ -216,13 +281,35 @@ impl Building {
         self.has_more
     }
 
-    fn finish(self) -> Page {
-        let next = self.entries.last().map(|entry| entry.seq).filter(|_| self.has_more);
-        Page { entries: self.entries, next }
+    /// The page, for which events were added on the way `read`.
+    fn finish(self, query: &Query, read: Order) -> Page {
+        let Self { mut entries, has_more, .. } = self;
+        let is_turned = read != query.order;
+        if is_turned {
+            entries.reverse();
+        }
+        // Whoever gives a place comes from an event on its other side.
+        let comes_from = matches!(query.part, Part::After(_) | Part::Before(_));
+        let (has_next, has_prev) =
+            if is_turned { (comes_from, has_more) } else { (has_more, comes_from) };
+        let seq = |entry: Option<&LogEntry>, empty: Option<Seq>| entry.map(|e| e.seq).or(empty);
+        // Beside an empty page lies what it was asked from.
+        let beside = match query.part {
+            Part::After(seq) => Some(seq.saturating_add(1)),
+            Part::Before(seq) => Some(seq.saturating_sub(1)),
+            Part::First | Part::Last => None,
+        };
+        Page {
+            next: seq(entries.last(), beside).filter(|_| has_next),
+            prev: seq(entries.first(), beside).filter(|_| has_prev),
+            entries,
+        }
     }
 }
 
-fn conditions(query: &Query, sql: &mut String, values: &mut Vec<Value>) {
+/// What the columns alone decide of a question; message and data are for
+/// [`Selection::content_matches`].
+pub(super) fn conditions(query: &Query, sql: &mut String, values: &mut Vec<Value>) {
     let Query { selection, after_seq, before_seq, .. } = query;
     let place = |seq: Seq| Value::from(i64::try_from(seq).unwrap_or(i64::MAX));
     let mut all = Conditions { sql, values, first: true };

@@ -13,7 +13,9 @@ use tokio::sync::Semaphore;
 use crate::event::{Digest, EventId, LogEntry, PluginName, Seq, Timestamp};
 
 use super::{
-    Change, StoreError, index,
+    Change, StoreError,
+    count::{self, Counts, Group, MAX_GROUPS},
+    index,
     query::{self, Page, Query, Sources},
     row, schema,
     state::{self, Side, StateEntry, StateUsage},
@@ -59,18 +61,36 @@ impl Reader {
     /// [`StoreError::TooSlow`] after five seconds; [`StoreError::Read`] when SQLite fails.
     pub async fn page(&self, query: Query, limit: usize) -> Result<Page, StoreError> {
         let limit = limit.clamp(1, query::MAX_PAGE);
+        self.ask(move |sources| query::page(sources, &query, limit)).await
+    }
+
+    /// How many events there are, and in each group. Only `query`'s selection and places matter.
+    ///
+    /// # Errors
+    /// [`StoreError::TooManyGroups`] past [`MAX_GROUPS`]; [`StoreError::TooSlow`] after five
+    /// seconds; [`StoreError::Read`] when SQLite fails.
+    pub async fn count(&self, query: Query, by: Option<Group>) -> Result<Counts, StoreError> {
+        let counts = self.ask(move |sources| count::count(sources, &query, by)).await?;
+        counts.ok_or(StoreError::TooManyGroups { most: MAX_GROUPS })
+    }
+
+    /// Asks the log, with the help of the index where it can be read.
+    async fn ask<T, F>(&self, ask: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Fn(&Sources<'_>) -> rusqlite::Result<T> + Send + 'static,
+    {
         let shared = self.pool.index.clone();
-        self.run_on(move |connections| {
+        self.run_on(move |connections, until| {
             let log = &connections.log;
             let index = connections.index.as_ref().zip(shared.as_deref());
-            let page = query::page(&Sources { log, index }, &query, limit);
-            match page {
+            match ask(&Sources { log, index, until }) {
                 // An index that cannot be read is no reason not to answer.
                 Err(e) if index.is_some() && !is_interrupted(&e) => {
                     tracing::warn!("the search index cannot be read, the log is: {e}");
-                    query::page(&Sources { log, index: None }, &query, limit)
+                    ask(&Sources { log, index: None, until })
                 }
-                page => page,
+                answer => answer,
             }
         })
         .await
@@ -236,13 +256,13 @@ impl Reader {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.run_on(|connections| read(&connections.log)).await
+        self.run_on(|connections, _| read(&connections.log)).await
     }
 
     async fn run_on<T, F>(&self, read: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connections) -> rusqlite::Result<T> + Send + 'static,
+        F: FnOnce(&Connections, Instant) -> rusqlite::Result<T> + Send + 'static,
     {
         let _permit = self.pool.permits.acquire().await.map_err(|_| StoreError::Closed)?;
         let pool = Arc::clone(&self.pool);
@@ -252,8 +272,10 @@ impl Reader {
                 None => pool.connect()?,
             };
             let end = Instant::now() + BUDGET;
-            connections.log.progress_handler(CLOCK_EVERY, Some(move || Instant::now() > end))?;
-            let result = read(&connections);
+            for connection in std::iter::once(&connections.log).chain(&connections.index) {
+                connection.progress_handler(CLOCK_EVERY, Some(move || Instant::now() > end))?;
+            }
+            let result = read(&connections, end);
             pool.idle().push(connections);
             result
         });

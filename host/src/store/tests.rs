@@ -150,12 +150,26 @@ async fn indexed(store: &Store) {
         assert!(std::time::Instant::now() < end, "the index does not catch up");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+    // The words come last.
+    let file = index::open_reader(store.path()).unwrap();
+    let log = rusqlite::Connection::open(store.path()).unwrap();
+    let number = |db: &rusqlite::Connection, sql| db.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let head = number(&log, "SELECT coalesce(max(seq), 0) FROM events").unwrap();
+    let end = std::time::Instant::now() + Duration::from_secs(30);
+    while number(&file, "SELECT coalesce(max(seq), 0) FROM words_end").unwrap() < head {
+        assert!(std::time::Instant::now() < end, "the words do not catch up");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 /// A log of 100 events, every fifth of them about session `s-0`, with an index of small segments.
 async fn indexed_log(path: &Path) -> Vec<Seq> {
     let store = Store::open_with(path, Deaf, 16).unwrap();
-    let entries = (0..100).map(|n| entry(EventType::PrCreated, "p", &format!("s-{}", n % 5)));
+    let entries = (0..100).map(|n| {
+        let mut new = entry(EventType::PrCreated, "p", &format!("s-{}", n % 5));
+        new.event.message = format!("its number is {}", n % 5).parse().unwrap();
+        new
+    });
     let log = commit(&store, entries.collect()).await.unwrap();
     indexed(&store).await;
     store.close().await;
@@ -168,8 +182,13 @@ async fn of_session_0(path: &Path) -> Vec<Seq> {
     let selection = Selection { session: Some("s-0".parse().unwrap()), ..Selection::default() };
     let query = Query { selection, ..Query::default() };
     let page = store.reader().page(query, 500).await.unwrap();
+    let text = Some("NUMBER 0".parse().unwrap());
+    let query = Query { selection: Selection { text, ..Selection::default() }, ..Query::default() };
+    let found = store.reader().page(query, 500).await.unwrap();
+    let places = |page: &Page| page.entries.iter().map(|entry| entry.seq).collect::<Vec<_>>();
+    assert_eq!(places(&found), places(&page), "by words");
     store.close().await;
-    page.entries.iter().map(|entry| entry.seq).collect()
+    places(&page)
 }
 
 #[tokio::test]
@@ -203,19 +222,59 @@ struct Sketch {
     priority: usize,
     at: i64,
     dropped: bool,
+    message: String,
+    data: usize,
 }
 
-fn sketch() -> impl Strategy<Value = Sketch> {
-    (0..30usize, 0..3usize, 0..4usize, 0..4usize, 0..100i64, prop::bool::weighted(0.2)).prop_map(
-        |(event_type, project, session, priority, at, dropped)| Sketch {
-            event_type,
-            project,
-            session,
-            priority,
-            at,
-            dropped,
-        },
-    )
+/// What `data` may be.
+const DATA: [&str; 6] = [
+    "null",
+    r#"{"n":1}"#,
+    r#"{"n":1.0,"a":{"b":["x",true]}}"#,
+    r#"{"n":"1"}"#,
+    r#"{"a":{"b":["y"]}}"#,
+    r#"{"n":2,"a":null}"#,
+];
+
+/// Messages of few words, some of which case, accents or other scripts make hard to find.
+const WORDS: &str =
+    "((ci|CI|Reset|resetting|naïve|NAÏVE|naive|ΟΔΟΣ|οδος|e2e|日本|x_y|İ|7)[ \\-/.]?){0,3}";
+
+prop_compose! {
+    fn sketch()(
+        event_type in 0..30usize,
+        project in 0..3usize,
+        session in 0..4usize,
+        priority in 0..4usize,
+        at in 0..100i64,
+        dropped in prop::bool::weighted(0.2),
+        message in WORDS,
+        data in 0..DATA.len(),
+    ) -> Sketch {
+        // Some in other hours, and before 1970.
+        let at = if at % 7 == 0 { at - 3_600_000_000 } else { at };
+        Sketch { event_type, project, session, priority, at, dropped, message, data }
+    }
+}
+
+/// What `count` has to say of these events.
+fn counted(events: &[&Arc<LogEntry>], by: Option<Group>) -> Counts {
+    let mut groups = std::collections::BTreeMap::new();
+    for entry in events {
+        let event = &entry.event;
+        let group = match by {
+            None => continue,
+            Some(Group::Type) => event.event_type.to_string(),
+            Some(Group::Project) => event.project_id.to_string(),
+            Some(Group::Hour) => format!("{}:00:00Z", &event.timestamp.to_string()[..13]),
+        };
+        *groups.entry(group).or_insert(0) += 1;
+    }
+    let mut groups: Vec<(String, u64)> = groups.into_iter().collect();
+    if by != Some(Group::Hour) {
+        groups.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    }
+    Counts { total: events.len() as u64, groups }
 }
 
 prop_compose! {
@@ -230,11 +289,24 @@ prop_compose! {
         priority in 0..4usize,
         since in prop::option::of(0..100i64),
         until in prop::option::of(0..100i64),
+        data in prop::collection::vec(prop_oneof![
+            Just("n=1"), Just("n=\"1\""), Just("a.b.0=x"), Just("a.b.1=true"), Just("a=null"),
+        ], 0..2),
+        text in prop::option::of(prop_oneof![
+            Just("ci"), Just("reset*"), Just("Reset"), Just("naïve"), Just("NAIVE"), Just("οδοσ"),
+            Just("ci 7"), Just("e2*"), Just("日本"), Just("日*"), Just("x"), Just("İ"), Just("none"),
+        ]),
+        is_plain in prop::bool::weighted(0.3),
         include_dropped in any::<bool>(),
         after_seq in prop::option::of(0..80u64),
         before_seq in prop::option::of(0..80u64),
         descending in any::<bool>(),
     ) -> Query {
+        // Message and data alone, so that they are what decides.
+        let (types, patterns, project, session, priority) = match is_plain {
+            true => (vec![], vec![], None, None, 0),
+            false => (types, patterns, project, session, priority),
+        };
         Query {
             selection: Selection {
                 types: types.into_iter().map(|t| EventType::BUILT_IN[t].clone()).collect(),
@@ -244,11 +316,14 @@ prop_compose! {
                 min_priority: EventPriority::ALL[priority],
                 since: since.map(|s| Timestamp::from_micros(s).unwrap()),
                 until: until.map(|s| Timestamp::from_micros(s).unwrap()),
+                data: data.into_iter().map(|condition| condition.parse().unwrap()).collect(),
+                text: text.map(|words| words.parse().unwrap()),
                 include_dropped,
             },
             after_seq,
             before_seq,
             order: if descending { Order::Descending } else { Order::Ascending },
+            part: Part::First,
         }
     }
 }
@@ -278,6 +353,8 @@ proptest! {
                 );
                 new.event.priority = EventPriority::ALL[s.priority];
                 new.event.timestamp = Timestamp::from_micros(s.at).unwrap();
+                new.event.message = s.message.parse().unwrap();
+                new.event.data = DATA[s.data].parse().unwrap();
                 new.dropped = s.dropped.then(|| Dropped { by: "f".parse().unwrap(), reason: "r".into() });
                 new
             });
@@ -293,16 +370,37 @@ proptest! {
                 indexed(&store).await;
             }
             for (mut query, limit) in queries {
-                let mut expected: Vec<_> = log
+                let chosen: Vec<_> = log
                     .iter()
                     .filter(|e| query.selection.matches(e))
                     .filter(|e| query.after_seq.is_none_or(|after| e.seq > after))
                     .filter(|e| query.before_seq.is_none_or(|before| e.seq < before))
-                    .map(|e| e.seq)
                     .collect();
+                let mut expected: Vec<_> = chosen.iter().map(|e| e.seq).collect();
+                for by in [None, Some(Group::Type), Some(Group::Project), Some(Group::Hour)] {
+                    let counts = store.reader().count(query.clone(), by).await.unwrap();
+                    assert_eq!(counts, counted(&chosen, by), "{query:?}");
+                }
                 if query.order == Order::Descending {
                     expected.reverse();
                 }
+                // The pages from the end, each from the place that the one behind it names.
+                let forth = query.order == Order::Ascending;
+                let mut part = Part::Last;
+                let mut back = Vec::new();
+                loop {
+                    let query = Query { part, ..query.clone() };
+                    let page = store.reader().page(query, limit).await.unwrap();
+                    let places = page.entries.iter().map(|e| e.seq);
+                    assert_eq!(page.next.is_some(), part != Part::Last);
+                    back.splice(0..0, places);
+                    part = match page.prev {
+                        Some(seq) if forth => Part::Before(seq),
+                        Some(seq) => Part::After(seq),
+                        None => break,
+                    };
+                }
+                assert_eq!(back, expected, "from the end: {query:?}");
                 let mut found = Vec::new();
                 loop {
                     let page = store.reader().page(query.clone(), limit).await.unwrap();
