@@ -258,6 +258,88 @@ async fn what_is_followed_has_no_seam() {
     reading.await.unwrap();
 }
 
+/// Searches that mean something to FTS5, SQL or a query string, and what they are here: words.
+const HOSTILE: [(&str, Option<&[u64]>); 18] = [
+    ("\"", None),
+    ("*", None),
+    ("**", None),
+    ("^", None),
+    ("\0", None),
+    ("()", None),
+    ("\u{fffd}", None),
+    ("NEAR(", Some(&[602])),
+    ("near(reset peer, 1)", Some(&[])),
+    ("\"peer", Some(&[601])),
+    ("peer\0", Some(&[601])),
+    ("words:peer", Some(&[])),
+    ("message : peer", Some(&[])),
+    ("peer OR event", Some(&[])),
+    ("NOT peer", Some(&[])),
+    ("^peer*", Some(&[601])),
+    ("peer'; DROP TABLE words; --", Some(&[])),
+    ("{peer} + \"reset\"", Some(&[601])),
+];
+
+#[tokio::test]
+async fn a_search_is_words_and_nothing_else() {
+    let setup = Setup::new();
+    let host = setup.start();
+    let mut events: Vec<Value> = (0..600).map(numbered).collect();
+    for message in ["Connection reset by peer", "near(ly) done"] {
+        let mut event = numbered(0);
+        event["message"] = message.into();
+        events.push(event);
+    }
+    host.publish_lines(&events).await;
+    searched(&host).await;
+    tokio::task::spawn_blocking(move || host.interrupt()).await.unwrap();
+    // Now every word is in the index.
+    let database = setup.database();
+    lines(ennio().args(["doctor", "--reindex", "--db"]).arg(&database));
+    let host = setup.start();
+    searched(&host).await;
+    tokio::task::spawn_blocking(move || host.interrupt()).await.unwrap();
+    // Now nothing is, at first.
+    let index = database.with_file_name("ennio.db-index");
+    let mut bytes = std::fs::read(&index).unwrap();
+    bytes.iter_mut().skip(100).step_by(7).for_each(|byte| *byte ^= 0x5a);
+    std::fs::write(&index, bytes).unwrap();
+    searched(&setup.start()).await;
+}
+
+async fn searched(host: &Host) {
+    let client = reqwest::Client::new();
+    let ask = async |path: &str, text: &str| {
+        let request = client.get(format!("{}{path}", host.url)).query(&[("text", text)]);
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.json::<Value>().await.unwrap())
+    };
+    let long = "x".repeat(8 << 10);
+    for (text, expected) in HOSTILE.into_iter().chain([(&*long, None)]) {
+        let (status, page) = ask("/v1/events", text).await;
+        let (status_of_stats, stats) = ask("/v1/events/stats", text).await;
+        match expected {
+            Some(expected) => {
+                assert_eq!((status, seqs(&page)), (200, expected.to_vec()), "{text:?}: {page}");
+                assert_eq!((status_of_stats, &stats["total"]), (200, &json!(expected.len())));
+            }
+            None => {
+                assert_eq!((status, status_of_stats), (400, 400), "{text:?}: {page}");
+                let reason = page["detail"].as_str().unwrap();
+                let reasons = ["no letter or digit", "8192 bytes, at most 512"];
+                assert!(reasons.iter().any(|known| reason.contains(known)), "{text:?}: {reason}");
+            }
+        }
+    }
+    // A word that nearly all have, and one with many endings.
+    for text in ["event", "EV*"] {
+        let (_, stats) = ask("/v1/events/stats", text).await;
+        assert_eq!(stats["total"], 600, "{text}");
+    }
+    let (status, page) = host.get("/v1/events?text=peer%FF").await;
+    assert_eq!((status, seqs(&page)), (200, vec![601]), "{page}");
+}
+
 #[tokio::test]
 async fn what_cannot_be_asked_is_refused_with_the_parameter() {
     let setup = Setup::new();
@@ -281,4 +363,9 @@ async fn what_cannot_be_asked_is_refused_with_the_parameter() {
         assert_eq!((status, &problem["parameter"]), (400, &json!(parameter)), "{path}: {problem}");
         assert!(problem["detail"].as_str().unwrap().contains(reason), "{path}: {problem}");
     }
+    let typo = ["events", "--url", &host.url, "--data", "branch"];
+    let refused = ennio().args(typo).stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("no `=` and value follow on it"), "{said}");
 }

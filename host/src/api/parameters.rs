@@ -128,12 +128,9 @@ impl Parameters {
             "text" => *text = Some(parsed(name, value)?),
             "page" => *part = self::part(value)?,
             "by" => {
-                *by = Some(match value {
-                    "type" => Group::Type,
-                    "project" => Group::Project,
-                    "hour" => Group::Hour,
-                    _ => return Err(Problem::parameter(name, "must be type, project or hour")),
-                });
+                let group = Group::ALL.into_iter().find(|group| group.name() == value);
+                let reason = "must be type, project or hour";
+                *by = Some(group.ok_or_else(|| Problem::parameter(name, reason))?);
             }
             "after_seq" => *after_seq = Some(seq(name, value)?),
             "before_seq" => *before_seq = Some(seq(name, value)?),

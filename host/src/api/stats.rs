@@ -24,11 +24,7 @@ pub(super) struct Stats {
 pub(super) async fn stats(State(api): State<Api>, query: RawQuery) -> Result<Json<Stats>, Problem> {
     let Parameters { query, by, .. } = Parameters::of_stats(query)?;
     let Counts { total, groups } = api.host.log().count(query, by).await?;
-    let by = by.map(|by| match by {
-        Group::Type => "type",
-        Group::Project => "project",
-        Group::Hour => "hour",
-    });
+    let by = by.map(Group::name);
     let of = |(group, count): (String, u64)| by.map(|by| json!({by: group, "count": count}));
     Ok(Json(Stats { total, by, counts: groups.into_iter().filter_map(of).collect() }))
 }

@@ -109,7 +109,7 @@ pub(super) async fn follow(
     let plan = Plan { before: Some(head.saturating_add(1)), ..Plan::of(args) };
     let form = Form { json: args.json, colours: output.colours(args.color) };
     let print = |events: &[Box<RawValue>], output: &mut Output| {
-        events.iter().try_for_each(|event| form.show(event.get(), output))
+        events.iter().try_for_each(|event| form.show(event, output))
     };
     read(client, args, &plan, output, print).await?;
     output.flush()?;

@@ -141,10 +141,14 @@ pub(super) struct Form {
 
 impl Form {
     /// One event on one line.
-    pub(super) fn show(self, json: &str, output: &mut Output) -> anyhow::Result<()> {
+    pub(super) fn show(self, raw: &RawValue, output: &mut Output) -> anyhow::Result<()> {
+        self.show_read(raw, &serde_json::from_str(raw.get())?, output)
+    }
+
+    fn show_read(self, raw: &RawValue, entry: &Entry, output: &mut Output) -> anyhow::Result<()> {
         match self.json {
-            true => output.line(&json_line(json)),
-            false => output.line(&line(&serde_json::from_str(json)?, self.colours)),
+            true => output.line(&json_line(raw.get())),
+            false => output.line(&line(entry, self.colours)),
         }
     }
 }
@@ -190,10 +194,7 @@ fn show_one(
         return Ok(());
     }
     *last = entry.seq;
-    match form.json {
-        true => output.line(&json_line(raw.get())),
-        false => output.line(&line(&entry, form.colours)),
-    }
+    form.show_read(raw, &entry, output)
 }
 
 fn read(json: &str) -> serde_json::Result<(&RawValue, Entry)> {

@@ -28,8 +28,8 @@ use super::{
 /// **VALUE** in double quotes is a JSON string, and only that string is equal. Anything else is
 /// taken as it stands: equal are the string of exactly this text and, where it reads as one, the
 /// JSON number of this value, `true`, `false` or `null`. So `pr=7` finds `7`, `7.0` and `"7"`, and
-/// `pr="7"` only the last. Numbers are compared by value, in all of their digits. No object or array is equal to
-/// anything, and what is not there is not equal to `null`.
+/// `pr="7"` only the last. Numbers are compared by value, in all of their digits. No object or array
+/// is equal to anything, and what is not there is not equal to `null`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataCondition {
     path: Vec<Step>,

@@ -3,11 +3,11 @@
 //! Where the index knows the answer, sets are counted and no event is read. It may know events that
 //! are no longer at the beginning of the log; those are left out.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 use chrono::{DateTime, SecondsFormat};
 use roaring::RoaringBitmap;
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, ErrorCode, Row, ffi};
 
 use crate::event::Seq;
 
@@ -32,6 +32,20 @@ pub enum Group {
     Hour,
 }
 
+impl Group {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Type, Self::Project, Self::Hour];
+
+    /// What it is called in questions and answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Type => "type",
+            Self::Project => "project",
+            Self::Hour => "hour",
+        }
+    }
+}
+
 /// What was counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -42,19 +56,22 @@ pub struct Counts {
     pub groups: Vec<(String, u64)>,
 }
 
-/// `None` where there are more than [`MAX_GROUPS`]. Of `query`, the order does not matter.
+/// `None` where there are more than [`MAX_GROUPS`]; interrupted where it takes longer than `until`.
+/// Of `query`, selection and bounds matter.
 pub(super) fn count(
     sources: &Sources<'_>,
     query: &Query,
     by: Option<Group>,
+    until: Instant,
 ) -> rusqlite::Result<Option<Counts>> {
-    let mut counting = Counting { by, total: 0, names: BTreeMap::new(), hours: BTreeMap::new() };
+    let mut counting =
+        Counting { by, until, total: 0, names: BTreeMap::new(), hours: BTreeMap::new() };
     // Without a condition that the index knows, each event has to be read for its data.
     let helps = query.selection.data.is_empty() || index::helps(&query.selection);
     match sources.index.filter(|_| helps) {
         Some((file, shared)) => {
             let choice = Choice::new(file, shared, &query.selection)?;
-            indexed(sources, &choice, query, &mut counting)?;
+            indexed(sources.log, &choice, query, &mut counting)?;
         }
         None => scan(sources.log, query, &mut counting)?,
     }
@@ -62,51 +79,46 @@ pub(super) fn count(
 }
 
 fn indexed(
-    sources: &Sources<'_>,
+    log: &Connection,
     choice: &Choice<'_>,
     query: &Query,
     counting: &mut Counting,
 ) -> rusqlite::Result<()> {
     let sql = "SELECT coalesce(min(seq), 1) - 1 FROM events";
-    let gone: i64 = sources.log.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+    let gone: i64 = log.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
     let after = query.after_seq.unwrap_or(0).max(gone as Seq);
-    let before = query.before_seq.unwrap_or(Seq::MAX);
+    let query = &Query { after_seq: Some(after), ..query.clone() };
     let tail = choice.tail()?;
-    for number in (after / choice.size()).min(tail.number)..tail.number {
-        if choice.begin(number).saturating_add(1) >= before {
+    for number in after / choice.size()..tail.number {
+        if query.before_seq.is_some_and(|before| before <= choice.begin(number) + 1) {
             return Ok(());
         }
-        let mut chosen = choice.finished(number)?;
-        chosen.clip(choice.begin(number), after, before);
-        segment(sources, choice, number, &chosen, query, counting)?;
+        segment(log, choice, number, choice.finished(number)?, query, counting)?;
     }
-    let mut chosen = tail.chosen;
-    chosen.clip(choice.begin(tail.number), after, before);
-    segment(sources, choice, tail.number, &chosen, query, counting)?;
-    scan(sources.log, &Query { after_seq: Some(after.max(tail.known)), ..query.clone() }, counting)
+    segment(log, choice, tail.number, tail.chosen, query, counting)?;
+    let behind = Query { after_seq: Some(after.max(tail.known)), ..query.clone() };
+    scan(log, &behind, counting)
 }
 
 fn segment(
-    sources: &Sources<'_>,
+    log: &Connection,
     choice: &Choice<'_>,
     number: u64,
-    chosen: &Chosen,
+    mut chosen: Chosen,
     query: &Query,
     counting: &mut Counting,
 ) -> rusqlite::Result<()> {
-    sources.in_time()?;
-    counting.sure(choice, number, &chosen.sure)?;
-    if chosen.unsure.is_empty() {
-        return Ok(());
+    let begin = choice.begin(number);
+    chosen.clip(begin, query.after_seq.unwrap_or(0), query.before_seq.unwrap_or(Seq::MAX));
+    if !chosen.sure.is_empty() {
+        counting.places(choice, number, &chosen.sure)?;
     }
     let sql = format!("SELECT {} FROM events WHERE seq = ?1", counting.columns(true));
-    let mut find = sources.log.prepare_cached(&sql)?;
+    let mut find = log.prepare_cached(&sql)?;
     for place in &chosen.unsure {
-        sources.in_time()?;
-        let seq = choice.begin(number) + u64::from(place) + 1;
-        let mut rows = find.query([seq as i64])?;
+        let seq = begin + u64::from(place) + 1;
         // None: pruned since.
-        if let Some(row) = rows.next()? {
+        if let Some(row) = find.query([seq as i64])?.next()? {
             counting.row(row, query)?;
         }
     }
@@ -131,6 +143,7 @@ fn scan(log: &Connection, query: &Query, counting: &mut Counting) -> rusqlite::R
 /// Counts that grow.
 struct Counting {
     by: Option<Group>,
+    until: Instant,
     total: u64,
     names: BTreeMap<String, u64>,
     /// By the hour's number since 1970.
@@ -152,19 +165,19 @@ impl Counting {
 
     fn row(&mut self, row: &Row<'_>, query: &Query) -> rusqlite::Result<()> {
         let (message, data) = (row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_str()?);
-        if !query.selection.content_matches(message, data) {
-            return Ok(());
+        if query.selection.content_matches(message, data) {
+            self.total += 1;
+            match self.by {
+                None => {}
+                Some(Group::Type | Group::Project) => self.name(row.get_ref(0)?.as_str()?, 1),
+                Some(Group::Hour) => self.time(row.get(0)?),
+            }
         }
-        self.total += 1;
-        match self.by {
-            None => {}
-            Some(Group::Type | Group::Project) => self.name(row.get_ref(0)?.as_str()?, 1),
-            Some(Group::Hour) => self.time(row.get(0)?),
-        }
-        Ok(())
+        self.in_time()
     }
 
-    fn sure(
+    /// Counts places of a segment, without a look at their events.
+    fn places(
         &mut self,
         choice: &Choice<'_>,
         number: u64,
@@ -172,19 +185,30 @@ impl Counting {
     ) -> rusqlite::Result<()> {
         self.total += places.len();
         let dimension = match self.by {
-            _ if places.is_empty() => return Ok(()),
-            None => return Ok(()),
-            Some(Group::Type) => Dimension::Type,
-            Some(Group::Project) => Dimension::Project,
+            None => None,
+            Some(Group::Type) => Some(Dimension::Type),
+            Some(Group::Project) => Some(Dimension::Project),
             Some(Group::Hour) => {
                 choice.times(number, places)?.into_iter().for_each(|time| self.time(time));
-                return Ok(());
+                None
             }
         };
-        for (name, count) in choice.count(number, places, dimension)? {
-            self.name(&name, count);
+        if let Some(dimension) = dimension {
+            for (name, count) in choice.count(number, places, dimension)? {
+                self.name(&name, count);
+            }
         }
-        Ok(())
+        self.in_time()
+    }
+
+    /// SQLite looks at the clock within a statement only, and there may be many.
+    fn in_time(&self) -> rusqlite::Result<()> {
+        if Instant::now() < self.until {
+            return Ok(());
+        }
+        let code = ErrorCode::OperationInterrupted;
+        let interrupted = ffi::Error { code, extended_code: ffi::SQLITE_INTERRUPT };
+        Err(rusqlite::Error::SqliteFailure(interrupted, None))
     }
 
     fn name(&mut self, name: &str, count: u64) {

@@ -62,6 +62,7 @@ const INBOX: usize = 16;
 pub struct Store {
     path: PathBuf,
     reader: Reader,
+    lookups: Reader,
     inbox: mpsc::Sender<Command>,
     failure: watch::Receiver<Option<String>>,
     head: Seq,
@@ -114,6 +115,7 @@ impl Store {
         Ok(Self {
             path: path.into(),
             reader: Reader::new(path.into(), shared),
+            lookups: Reader::new(path.into(), None),
             inbox,
             failure,
             head,
@@ -131,6 +133,12 @@ impl Store {
     /// Reads the committed log.
     pub fn reader(&self) -> &Reader {
         &self.reader
+    }
+
+    /// Reads the committed log with connections of its own, for who takes events in: questions, which
+    /// may take seconds, are not waited for.
+    pub fn lookups(&self) -> &Reader {
+        &self.lookups
     }
 
     /// The last place in the log when it was opened; 0 for an empty log.

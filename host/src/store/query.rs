@@ -3,7 +3,7 @@
 
 use std::{fmt::Write as _, time::Instant};
 
-use rusqlite::{Connection, ErrorCode, Row, ffi, functions::FunctionFlags, types::Value};
+use rusqlite::{Connection, Row, functions::FunctionFlags, types::Value};
 
 use crate::event::{EventPriority, LogEntry, Selection, Seq, Subject, SubjectPattern};
 
@@ -60,13 +60,14 @@ pub struct Query {
 /// A part of the answer.
 #[derive(Debug)]
 pub struct Page {
-    /// At most as many as asked for, in the order asked for.
+    /// At most as many as asked for, in the order asked for. Fewer, even none, where they are large
+    /// or had to be looked for among many others: only `next` tells whether anything follows.
     pub entries: Vec<LogEntry>,
     /// Where the rest begins, as the next `after_seq` (ascending) or `before_seq` (descending);
     /// `None` when nothing follows.
     pub next: Option<Seq>,
-    /// Where what comes before this page ends, as `before_seq` (ascending) or `after_seq`
-    /// (descending) of [`Part::Last`]; `None` when this is the beginning.
+    /// Where what comes before this page ends: [`Part::Before`] this place (ascending) or
+    /// [`Part::After`] it (descending); `None` when this is the beginning.
     pub prev: Option<Seq>,
 }
 
@@ -90,36 +91,25 @@ pub(super) struct Sources<'a> {
     pub(super) log: &'a Connection,
     /// The index file, and what is not in it yet; `None` when there is no index.
     pub(super) index: Option<(&'a Connection, &'a index::Shared)>,
-    /// When the answer must be there.
-    pub(super) until: Instant,
 }
 
-impl Sources<'_> {
-    /// SQLite looks at the clock within a statement only, so whoever runs many asks between them.
-    pub(super) fn in_time(&self) -> rusqlite::Result<()> {
-        match Instant::now() > self.until {
-            true => {
-                let code = ffi::Error {
-                    code: ErrorCode::OperationInterrupted,
-                    extended_code: ffi::SQLITE_INTERRUPT,
-                };
-                Err(rusqlite::Error::SqliteFailure(code, None))
-            }
-            false => Ok(()),
-        }
-    }
-}
-
-pub(super) fn page(sources: &Sources<'_>, query: &Query, limit: usize) -> rusqlite::Result<Page> {
+/// A page of at most `limit` events. Past `until` it ends behind what it has looked at, so that a
+/// question that few events answer takes many short reads and not one that is too long.
+pub(super) fn page(
+    sources: &Sources<'_>,
+    query: &Query,
+    limit: usize,
+    until: Instant,
+) -> rusqlite::Result<Page> {
     let (order, after, before) = query.way();
     let mut way = Query { order, part: Part::First, ..query.clone() };
     way.after_seq = way.after_seq.max(after);
     way.before_seq = way.before_seq.into_iter().chain(before).min();
-    let mut page = Building::new(limit);
+    let mut page = Building { limit, until, bytes: 0, entries: Vec::new(), stopped: None };
     match sources.index.filter(|_| index::helps(&query.selection)) {
         Some((file, shared)) => {
             let choice = Choice::new(file, shared, &way.selection)?;
-            indexed(sources, &choice, &way, &mut page)?;
+            indexed(sources.log, &choice, &way, &mut page)?;
         }
         None => scan(sources.log, &way, &mut page)?,
     }
@@ -141,71 +131,71 @@ impl Query {
 
 /// The places that the index chooses, and what lies behind them in the log.
 fn indexed(
-    sources: &Sources<'_>,
+    log: &Connection,
     choice: &Choice<'_>,
     query: &Query,
     page: &mut Building,
 ) -> rusqlite::Result<()> {
-    let log = sources.log;
     let tail = choice.tail()?;
     let behind =
         Query { after_seq: Some(query.after_seq.unwrap_or(0).max(tail.known)), ..query.clone() };
     let size = choice.size();
     let finished = query.after_seq.unwrap_or(0) / size..tail.number;
-    let fetch = |number: u64, chosen: &Chosen, page: &mut Building| {
-        fetch(sources, query, choice.begin(number), chosen, page)
-    };
     match query.order {
         Order::Ascending => {
             for number in finished {
-                if !fetch(number, &choice.finished(number)?, page)? {
+                let chosen = choice.finished(number)?;
+                if !fetch(log, query, choice.begin(number), chosen, page)?
+                    || !page.pass(choice.begin(number + 1))
+                {
                     return Ok(());
                 }
             }
-            if fetch(tail.number, &tail.chosen, page)? {
+            if fetch(log, query, choice.begin(tail.number), tail.chosen, page)? {
                 scan(log, &behind, page)?;
             }
         }
         Order::Descending => {
             scan(log, &behind, page)?;
-            let mut more = !page.is_done() && fetch(tail.number, &tail.chosen, page)?;
+            if page.stopped.is_some()
+                || !fetch(log, query, choice.begin(tail.number), tail.chosen, page)?
+            {
+                return Ok(());
+            }
             let first_needless = query.before_seq.map_or(u64::MAX, |before| before.div_ceil(size));
             for number in finished.rev().skip_while(|number| *number >= first_needless) {
-                if !more {
-                    break;
+                let chosen = choice.finished(number)?;
+                if !fetch(log, query, choice.begin(number), chosen, page)?
+                    || !page.pass(choice.begin(number) + 1)
+                {
+                    return Ok(());
                 }
-                more = fetch(number, &choice.finished(number)?, page)?;
             }
         }
     }
     Ok(())
 }
 
-/// Reads the chosen events of one segment, in order. Whether the page takes more.
+/// Reads the chosen events of the segment behind `begin`, in order. Whether the page takes more.
 fn fetch(
-    sources: &Sources<'_>,
+    log: &Connection,
     query: &Query,
     begin: Seq,
-    chosen: &Chosen,
+    mut chosen: Chosen,
     page: &mut Building,
 ) -> rusqlite::Result<bool> {
-    let after = query.after_seq.unwrap_or(0);
-    let before = query.before_seq.unwrap_or(Seq::MAX);
+    chosen.clip(begin, query.after_seq.unwrap_or(0), query.before_seq.unwrap_or(Seq::MAX));
+    let places = chosen.sure | chosen.unsure;
     let sql = format!("SELECT {} FROM events WHERE seq = ?1", row::COLUMNS);
-    let mut find = sources.log.prepare_cached(&sql)?;
+    let mut find = log.prepare_cached(&sql)?;
     let mut read = |place: u32| {
         let seq = begin + u64::from(place) + 1;
-        if seq <= after || seq >= before {
-            return Ok(true);
-        }
-        sources.in_time()?;
         match find.query([seq as i64])?.next()? {
             Some(row) => page.add_chosen(row, &query.selection),
             // Pruned since.
             None => Ok(true),
         }
     };
-    let places = &chosen.sure | &chosen.unsure;
     match query.order {
         Order::Ascending => all_of(places.iter(), &mut read),
         Order::Descending => all_of(places.iter().rev(), &mut read),
@@ -244,32 +234,31 @@ fn scan(log: &Connection, query: &Query, page: &mut Building) -> rusqlite::Resul
     Ok(())
 }
 
-/// A page that is being filled. One event more than it takes tells that there is more.
+/// A page that is being filled, in the order of reading. One event more than it takes tells that
+/// there is more.
 struct Building {
     limit: usize,
+    until: Instant,
     bytes: usize,
     entries: Vec<LogEntry>,
-    has_more: bool,
+    /// The last place that the page is done with, once it takes no more.
+    stopped: Option<Seq>,
 }
 
 impl Building {
-    fn new(limit: usize) -> Self {
-        Self { limit, bytes: 0, entries: Vec::new(), has_more: false }
-    }
-
     /// Adds the event if its message and data are as wanted. Whether the page takes more.
     fn add_chosen(&mut self, row: &Row<'_>, selection: &Selection) -> rusqlite::Result<bool> {
         let (message, data) = (row.get_ref(8)?.as_str()?, row.get_ref(9)?.as_str()?);
         match selection.content_matches(message, data) {
             true => Ok(self.add(row::read(row)?)),
-            false => Ok(true),
+            false => Ok(self.pass(row.get::<_, i64>(0)? as Seq)),
         }
     }
 
     /// Adds an event, or remembers that there is one. Whether the page takes more.
     fn add(&mut self, entry: LogEntry) -> bool {
         if self.entries.len() == self.limit || self.bytes > MAX_PAGE_BYTES {
-            self.has_more = true;
+            self.stopped = self.entries.last().map(|last| last.seq);
             return false;
         }
         self.bytes += entry.event.message.as_str().len() + entry.event.data.as_str().len();
@@ -277,33 +266,30 @@ impl Building {
         true
     }
 
-    fn is_done(&self) -> bool {
-        self.has_more
+    /// Nothing more is chosen up to and with this place. Whether the page takes more.
+    fn pass(&mut self, seq: Seq) -> bool {
+        let is_in_time = Instant::now() < self.until;
+        if !is_in_time {
+            self.stopped = Some(seq);
+        }
+        is_in_time
     }
 
-    /// The page, for which events were added on the way `read`.
+    /// The page, for which events were read in the order `read`.
     fn finish(self, query: &Query, read: Order) -> Page {
-        let Self { mut entries, has_more, .. } = self;
-        let is_turned = read != query.order;
-        if is_turned {
-            entries.reverse();
-        }
+        let Self { mut entries, stopped, .. } = self;
         // Whoever gives a place comes from an event on its other side.
-        let comes_from = matches!(query.part, Part::After(_) | Part::Before(_));
-        let (has_next, has_prev) =
-            if is_turned { (comes_from, has_more) } else { (has_more, comes_from) };
-        let seq = |entry: Option<&LogEntry>, empty: Option<Seq>| entry.map(|e| e.seq).or(empty);
-        // Beside an empty page lies what it was asked from.
         let beside = match query.part {
             Part::After(seq) => Some(seq.saturating_add(1)),
             Part::Before(seq) => Some(seq.saturating_sub(1)),
             Part::First | Part::Last => None,
         };
-        Page {
-            next: seq(entries.last(), beside).filter(|_| has_next),
-            prev: seq(entries.first(), beside).filter(|_| has_prev),
-            entries,
+        let came_from = beside.map(|beside| entries.first().map_or(beside, |entry| entry.seq));
+        if read == query.order {
+            return Page { entries, next: stopped, prev: came_from };
         }
+        entries.reverse();
+        Page { entries, next: came_from, prev: stopped }
     }
 }
 

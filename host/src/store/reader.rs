@@ -27,6 +27,9 @@ const CONNECTIONS: usize = 4;
 /// One read's budget. A longer one would keep the WAL from starting anew.
 const BUDGET: Duration = Duration::from_secs(5);
 
+/// How long a page looks for events before it ends with those that it has.
+const PAGE_TIME: Duration = Duration::from_secs(1);
+
 /// Instructions of SQLite's machine between two looks at the clock.
 const CLOCK_EVERY: i32 = 20_000;
 
@@ -55,40 +58,43 @@ impl Reader {
         Self { pool: Arc::new(Pool { path, index, permits, idle: Mutex::default() }) }
     }
 
-    /// A page of at most `limit` events; any `limit` is cut to [`query::MAX_PAGE`].
+    /// A page of at most `limit` events; any `limit` is cut to [`query::MAX_PAGE`]. After a second
+    /// of looking for events by what stands in them it ends with those that were found.
     ///
     /// # Errors
     /// [`StoreError::TooSlow`] after five seconds; [`StoreError::Read`] when SQLite fails.
     pub async fn page(&self, query: Query, limit: usize) -> Result<Page, StoreError> {
         let limit = limit.clamp(1, query::MAX_PAGE);
-        self.ask(move |sources| query::page(sources, &query, limit)).await
+        self.ask(move |sources, begun| query::page(sources, &query, limit, begun + PAGE_TIME)).await
     }
 
-    /// How many events there are, and in each group. Only `query`'s selection and places matter.
+    /// How many events there are, and in each group. Only `query`'s selection and bounds matter.
     ///
     /// # Errors
     /// [`StoreError::TooManyGroups`] past [`MAX_GROUPS`]; [`StoreError::TooSlow`] after five
     /// seconds; [`StoreError::Read`] when SQLite fails.
     pub async fn count(&self, query: Query, by: Option<Group>) -> Result<Counts, StoreError> {
-        let counts = self.ask(move |sources| count::count(sources, &query, by)).await?;
-        counts.ok_or(StoreError::TooManyGroups { most: MAX_GROUPS })
+        let count = move |sources: &Sources<'_>, begun| {
+            count::count(sources, &query, by, begun + BUDGET)
+        };
+        self.ask(count).await?.ok_or(StoreError::TooManyGroups { most: MAX_GROUPS })
     }
 
     /// Asks the log, with the help of the index where it can be read.
     async fn ask<T, F>(&self, ask: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: Fn(&Sources<'_>) -> rusqlite::Result<T> + Send + 'static,
+        F: Fn(&Sources<'_>, Instant) -> rusqlite::Result<T> + Send + 'static,
     {
         let shared = self.pool.index.clone();
-        self.run_on(move |connections, until| {
+        self.run_on(move |connections, begun| {
             let log = &connections.log;
             let index = connections.index.as_ref().zip(shared.as_deref());
-            match ask(&Sources { log, index, until }) {
+            match ask(&Sources { log, index }, begun) {
                 // An index that cannot be read is no reason not to answer.
                 Err(e) if index.is_some() && !is_interrupted(&e) => {
                     tracing::warn!("the search index cannot be read, the log is: {e}");
-                    ask(&Sources { log, index: None, until })
+                    ask(&Sources { log, index: None }, begun)
                 }
                 answer => answer,
             }
@@ -271,11 +277,12 @@ impl Reader {
                 Some(connections) => connections,
                 None => pool.connect()?,
             };
-            let end = Instant::now() + BUDGET;
+            let begun = Instant::now();
+            let end = begun + BUDGET;
             for connection in std::iter::once(&connections.log).chain(&connections.index) {
                 connection.progress_handler(CLOCK_EVERY, Some(move || Instant::now() > end))?;
             }
-            let result = read(&connections, end);
+            let result = read(&connections, begun);
             pool.idle().push(connections);
             result
         });
@@ -293,11 +300,14 @@ fn is_interrupted(e: &rusqlite::Error) -> bool {
 
 impl Pool {
     fn connect(&self) -> rusqlite::Result<Connections> {
-        let index = match &self.index {
-            Some(_) => Some(index::open_reader(&self.path)?),
-            None => None,
-        };
-        Ok(Connections { log: schema::open_reader(&self.path)?, index })
+        let log = schema::open_reader(&self.path)?;
+        let index = self.index.as_ref().and_then(|_| {
+            // Somebody may have taken the file away.
+            index::open_reader(&self.path)
+                .inspect_err(|e| tracing::warn!("the search index cannot be read, the log is: {e}"))
+                .ok()
+        });
+        Ok(Connections { log, index })
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connections>> {
@@ -315,4 +325,28 @@ pub struct Known {
     pub digest: Digest,
     /// Whether a filter hid it.
     pub dropped: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Observer, Store};
+
+    struct Deaf;
+
+    impl Observer for Deaf {
+        fn committed(&mut self, _: &[Arc<LogEntry>], _: Duration) {}
+    }
+
+    #[tokio::test]
+    async fn who_takes_events_in_does_not_wait_for_questions() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("ennio.db"), Deaf).unwrap();
+        let pool = &store.reader().pool;
+        let _questions = pool.permits.acquire_many(CONNECTIONS as u32).await.unwrap();
+        let id = EventId::mint();
+        let known = store.lookups().known(vec![id]);
+        let known = tokio::time::timeout(Duration::from_secs(30), known).await;
+        assert_eq!(known.expect("it waits for the questions").unwrap(), vec![None]);
+    }
 }

@@ -13,6 +13,10 @@ use super::{
 };
 use crate::event::{Selection, Seq};
 
+/// Of fewer events than this share of a segment it is quicker to read the messages than to ask for
+/// their words: a common word has a list as long as the segment.
+const FEW: u64 = 256;
+
 /// A question, over the file and the unfinished segment.
 pub(in crate::store) struct Choice<'a> {
     file: &'a Connection,
@@ -79,19 +83,27 @@ impl<'a> Choice<'a> {
     }
 
     /// Takes what is asked of message and data into account, as far as the index knows them.
-    fn with_content(&self, number: u64, chosen: RoaringBitmap) -> rusqlite::Result<Chosen> {
-        let mut found = Chosen { sure: chosen, unsure: RoaringBitmap::new() };
-        if let Some(search) = self.selection.text.as_ref().filter(|_| !found.sure.is_empty()) {
-            let begin = self.begin(number);
-            let end = self.words_end.clamp(begin, begin + self.size());
-            found.unsure = found.sure.clone();
-            found.unsure.remove_range(0..(end - begin) as u32);
-            found.sure &= words::find(self.file, search, begin, end)?;
+    fn with_content(&self, number: u64, mut chosen: RoaringBitmap) -> rusqlite::Result<Chosen> {
+        let Some(search) = &self.selection.text else { return Ok(self.with_data(chosen)) };
+        if chosen.len() <= self.size() / FEW {
+            return Ok(Chosen { sure: RoaringBitmap::new(), unsure: chosen });
         }
-        if !self.selection.data.is_empty() {
-            found.unsure |= std::mem::take(&mut found.sure);
-        }
+        let begin = self.begin(number);
+        let end = self.words_end.clamp(begin, begin + self.size());
+        let mut unknown = chosen.clone();
+        unknown.remove_range(..(end - begin) as u32);
+        chosen &= words::find(self.file, search, number, self.shared.size, end)?;
+        let mut found = self.with_data(chosen);
+        found.unsure |= unknown;
         Ok(found)
+    }
+
+    /// Of data the index knows nothing.
+    fn with_data(&self, chosen: RoaringBitmap) -> Chosen {
+        match self.selection.data.is_empty() {
+            true => Chosen { sure: chosen, unsure: RoaringBitmap::new() },
+            false => Chosen { sure: RoaringBitmap::new(), unsure: chosen },
+        }
     }
 
     /// How many of these places there are of each value.

@@ -43,6 +43,7 @@ pub(in crate::store) fn path_of(path: &Path) -> PathBuf {
 /// The connection that writes.
 pub(super) struct Writer {
     connection: Connection,
+    segment_size: u32,
 }
 
 /// The last finished segment: its number, and the id of its last event.
@@ -72,7 +73,7 @@ impl Writer {
         connection.execute_batch(words::SCHEMA)?;
         connection.pragma_update(None, "application_id", segment_size)?;
         connection.pragma_update(None, "user_version", VERSION)?;
-        Ok(Self { connection })
+        Ok(Self { connection, segment_size })
     }
 
     fn open_as_it_is(path: &Path, segment_size: u32) -> rusqlite::Result<Option<Self>> {
@@ -85,7 +86,7 @@ impl Writer {
             |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
         let fits = number("user_version")? == VERSION
             && number("application_id")? == i64::from(segment_size);
-        Ok(fits.then_some(Self { connection }))
+        Ok(fits.then_some(Self { connection, segment_size }))
     }
 
     pub(super) fn last(&self) -> rusqlite::Result<Option<Last>> {
@@ -107,7 +108,7 @@ impl Writer {
         messages: &[(Seq, String)],
         last_id: &str,
     ) -> rusqlite::Result<()> {
-        words::add(&mut self.connection, messages, last_id)
+        words::add(&mut self.connection, self.segment_size, messages, last_id)
     }
 
     /// Adds a finished segment: all of it or nothing.

@@ -177,21 +177,37 @@ impl Indexer {
         let log = schema::open_reader(path)?;
         let index_path = path_of(path);
         let mut file = file::Writer::open(&index_path, size)?;
-        let (last, words) = (file.last()?, file.words_end()?);
-        let mut next = last.as_ref().map_or(0, |last| last.number + 1);
-        let mut words_end = words.as_ref().map_or(0, |end| end.seq);
-        let last = last.map(|last| (begin(next, size), last.last_id));
-        for (seq, id) in last.into_iter().chain(words.map(|end| (end.seq, end.id))) {
-            if id_at(&log, seq)? != Some(id) {
-                warn!("{}: of another log, it is made anew", index_path.display());
+        let (next, words_end) = match Self::ends(&file, &log, size) {
+            Ok(Some(ends)) => ends,
+            Ok(None) | Err(_) => {
+                warn!("{}: damaged or of another log, it is made anew", index_path.display());
+                // Closed first: SQLite takes the files beside it away by their names.
+                drop(file);
                 file = file::Writer::make(&index_path, size)?;
-                (next, words_end) = (0, 0);
-                break;
+                (0, 0)
             }
-        }
+        };
         let tail = RwLock::new(Segment::new(next));
         let shared = Arc::new(Shared { size, tail, head: AtomicU64::new(0) });
         Ok((Self { shared: Arc::clone(&shared), file, log, words_end }, shared))
+    }
+
+    /// Which segment comes next and how far the words are; `None` where the file is of another log.
+    fn ends(
+        file: &file::Writer,
+        log: &Connection,
+        size: u32,
+    ) -> rusqlite::Result<Option<(u64, Seq)>> {
+        let (last, words) = (file.last()?, file.words_end()?);
+        let next = last.as_ref().map_or(0, |last| last.number + 1);
+        let words_end = words.as_ref().map_or(0, |end| end.seq);
+        let last = last.map(|last| (begin(next, size), last.last_id));
+        for (seq, id) in last.into_iter().chain(words.map(|end| (end.seq, end.id))) {
+            if id_at(log, seq)? != Some(id) {
+                return Ok(None);
+            }
+        }
+        Ok(Some((next, words_end)))
     }
 
     fn run(&mut self, messages: &mpsc::Receiver<Message>) {

@@ -4,16 +4,23 @@
 //! to split at ASCII alone: so a word here is what a word is to [`TextSearch::matches`], and what is
 //! found is exact. Nothing but the lists of places is stored. The words follow the log at their own
 //! pace, behind the other ways to find events; what they have not come to is looked at one by one.
+//!
+//! Each word stands behind the number of its segment, so that a search touches what the segment has:
+//! the words that begin with a letter are many, and FTS5 merges the lists of all before the first
+//! place is known.
+
+use std::fmt::Write as _;
 
 use roaring::RoaringBitmap;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
+use super::segment::begin;
 use crate::event::{Seq, TextSearch, Word, each_word};
 
 pub(super) const SCHEMA: &str = "
--- For each word, the places in the log whose messages have it.
+-- For each word of a segment, the places in the log whose messages have it.
 CREATE VIRTUAL TABLE words USING fts5 (
-    words, content = '', columnsize = 0, detail = none, tokenize = 'ascii'
+    message, content = '', columnsize = 0, detail = none, tokenize = 'ascii'
 );
 
 -- How far they have come: one row.
@@ -39,20 +46,22 @@ pub(super) fn end(index: &Connection) -> rusqlite::Result<Option<End>> {
 /// Adds the messages that follow on [`end`]; the last of them has this id. All of it or nothing.
 pub(super) fn add(
     index: &mut Connection,
+    segment_size: u32,
     messages: &[(Seq, String)],
     id: &str,
 ) -> rusqlite::Result<()> {
     let Some((last, _)) = messages.last() else { return Ok(()) };
     let transaction = index.transaction_with_behavior(TransactionBehavior::Immediate)?;
     {
-        let sql = "INSERT INTO words (rowid, words) VALUES (?1, ?2)";
+        let sql = "INSERT INTO words (rowid, message) VALUES (?1, ?2)";
         let mut insert = transaction.prepare_cached(sql)?;
         let mut words = String::new();
         for (seq, message) in messages {
+            let segment = seq.saturating_sub(1) / u64::from(segment_size);
             words.clear();
             each_word(message, |word| {
-                words.push_str(word);
-                words.push(' ');
+                // Writing into memory does not fail.
+                let _ = write!(words, "{} ", InSegment(segment, word));
                 true
             });
             insert.execute(params![*seq as i64, words])?;
@@ -63,17 +72,19 @@ pub(super) fn add(
     transaction.commit()
 }
 
-/// The places behind `begin`, up to and with `end`, whose messages have all words, counted from
-/// `begin`.
+/// The places of a segment, up to and with `end` in the log, whose messages have all words.
 pub(super) fn find(
     index: &Connection,
     search: &TextSearch,
-    begin: Seq,
+    segment: u64,
+    segment_size: u32,
     end: Seq,
 ) -> rusqlite::Result<RoaringBitmap> {
+    let begin = begin(segment, segment_size);
     let sql = "SELECT rowid FROM words WHERE words MATCH ?1 AND rowid > ?2 AND rowid <= ?3";
     let mut find = index.prepare_cached(sql)?;
-    let mut rows = find.query(params![expression(search), begin as i64, end as i64])?;
+    let expression = expression(search, segment);
+    let mut rows = find.query(params![expression, begin as i64, end as i64])?;
     let mut found = RoaringBitmap::new();
     while let Some(row) = rows.next()? {
         let seq = row.get::<_, i64>(0)? as Seq;
@@ -84,7 +95,20 @@ pub(super) fn find(
 
 /// The search in the language of FTS5. Words hold letters and digits alone, so none can end its
 /// quotes.
-fn expression(search: &TextSearch) -> String {
-    let word = |word: &Word| format!("\"{}\"{}", word.text, if word.is_prefix { "*" } else { "" });
+fn expression(search: &TextSearch, segment: u64) -> String {
+    let word = |word: &Word| {
+        let star = if word.is_prefix { "*" } else { "" };
+        format!("\"{}\"{star}", InSegment(segment, &word.text))
+    };
     search.words().iter().map(word).collect::<Vec<_>>().join(" AND ")
+}
+
+/// A word as the file has it: behind eight digits, so that no other number and word look the same.
+struct InSegment<'a>(u64, &'a str);
+
+impl std::fmt::Display for InSegment<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self(segment, word) = self;
+        write!(f, "{segment:08x}{word}")
+    }
 }
