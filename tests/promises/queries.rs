@@ -90,7 +90,7 @@ async fn check(host: &Host) {
             "{query}"
         );
         let listed = lines(ennio().args(["events", "--json", "--url", &host.url]).args(flags));
-        assert_eq!(listed.iter().map(place).collect::<Vec<_>>(), expected, "{flags:?}");
+        assert_eq!(listed.iter().map(|line| place(line)).collect::<Vec<_>>(), expected, "{flags:?}");
         // What `tail` has no flag for, it takes as it is.
         let flags = flags.iter().filter(|flag| **flag != "--subject");
         let mut tail = ennio();
@@ -108,7 +108,7 @@ fn lines(command: &mut Command) -> Vec<String> {
     String::from_utf8(output.stdout).unwrap().lines().map(Into::into).collect()
 }
 
-fn place(line: &String) -> u64 {
+fn place(line: &str) -> u64 {
     serde_json::from_str::<Value>(line).unwrap()["seq"].as_u64().unwrap()
 }
 
@@ -215,9 +215,9 @@ async fn the_links_of_a_page_lead_to_every_other_one() {
         assert_eq!(seqs(&follow(&before, "next").await), seqs(&last));
     }
     let newest = lines(ennio().args(["events", "--json", "--last", "2", "--url", &host.url]));
-    assert_eq!(newest.iter().map(place).collect::<Vec<_>>(), [49, 50]);
+    assert_eq!(newest.iter().map(|line| place(line)).collect::<Vec<_>>(), [49, 50]);
     let oldest = lines(ennio().args(["events", "--json", "--first", "2", "--url", &host.url]));
-    assert_eq!(oldest.iter().map(place).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(oldest.iter().map(|line| place(line)).collect::<Vec<_>>(), [1, 2]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

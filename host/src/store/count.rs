@@ -212,11 +212,11 @@ impl Counting {
     }
 
     fn name(&mut self, name: &str, count: u64) {
-        match self.names.get_mut(name) {
-            Some(counted) => *counted += count,
+        if let Some(counted) = self.names.get_mut(name) {
+            *counted += count;
+        } else if self.names.len() <= MAX_GROUPS {
             // One more than there may be tells that there are too many.
-            None if self.names.len() > MAX_GROUPS => {}
-            None => drop(self.names.insert(name.to_owned(), count)),
+            self.names.insert(name.to_owned(), count);
         }
     }
 

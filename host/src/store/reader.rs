@@ -74,9 +74,8 @@ impl Reader {
     /// [`StoreError::TooManyGroups`] past [`MAX_GROUPS`]; [`StoreError::TooSlow`] after five
     /// seconds; [`StoreError::Read`] when SQLite fails.
     pub async fn count(&self, query: Query, by: Option<Group>) -> Result<Counts, StoreError> {
-        let count = move |sources: &Sources<'_>, begun| {
-            count::count(sources, &query, by, begun + BUDGET)
-        };
+        let count =
+            move |sources: &Sources<'_>, begun| count::count(sources, &query, by, begun + BUDGET);
         self.ask(count).await?.ok_or(StoreError::TooManyGroups { most: MAX_GROUPS })
     }
 

@@ -411,4 +411,3 @@ proptest! {
 
 /// What has a meaning to FTS5 or SQL, few words that may meet, and any printed character.
 const HOSTILE: &str = "(a|b|ab|AND|OR|NOT|NEAR\\(|words|message|\"|'|\\*|\\^|\\+|-|:|\\{|\\(|\\)|;|--|%|_| |0|\\PC){0,8}";
-
