@@ -90,7 +90,11 @@ async fn check(host: &Host) {
             "{query}"
         );
         let listed = lines(ennio().args(["events", "--json", "--url", &host.url]).args(flags));
-        assert_eq!(listed.iter().map(|line| place(line)).collect::<Vec<_>>(), expected, "{flags:?}");
+        assert_eq!(
+            listed.iter().map(|line| place(line)).collect::<Vec<_>>(),
+            expected,
+            "{flags:?}"
+        );
         // What `tail` has no flag for, it takes as it is.
         let flags = flags.iter().filter(|flag| **flag != "--subject");
         let mut tail = ennio();

@@ -162,7 +162,8 @@ fn indexed(
             {
                 return Ok(());
             }
-            let first_needless = query.before_seq.map_or(u64::MAX, |before| before.div_ceil(size));
+            let first_needless =
+                query.before_seq.map_or(u64::MAX, |before| before.saturating_sub(1).div_ceil(size));
             for number in finished.rev().skip_while(|number| *number >= first_needless) {
                 let chosen = choice.finished(number)?;
                 if !fetch(log, query, choice.begin(number), chosen, page)?
