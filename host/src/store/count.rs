@@ -86,18 +86,14 @@ fn indexed(
 ) -> rusqlite::Result<()> {
     let sql = "SELECT coalesce(min(seq), 1) - 1 FROM events";
     let gone: i64 = log.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
-    let after = query.after_seq.unwrap_or(0).max(gone as Seq);
-    let query = &Query { after_seq: Some(after), ..query.clone() };
+    let query = &Query { after_seq: query.after_seq.max(Some(gone as Seq)), ..query.clone() };
     let tail = choice.tail()?;
-    for number in after / choice.size()..tail.number {
-        if query.before_seq.is_some_and(|before| before <= choice.begin(number) + 1) {
-            return Ok(());
-        }
+    for number in choice.segments(&tail, query.bounds()) {
         segment(log, choice, number, choice.finished(number)?, query, counting)?;
     }
+    let unknown = Query { after_seq: query.after_seq.max(Some(tail.known)), ..query.clone() };
     segment(log, choice, tail.number, tail.chosen, query, counting)?;
-    let behind = Query { after_seq: Some(after.max(tail.known)), ..query.clone() };
-    scan(log, &behind, counting)
+    scan(log, &unknown, counting)
 }
 
 fn segment(
@@ -109,7 +105,7 @@ fn segment(
     counting: &mut Counting,
 ) -> rusqlite::Result<()> {
     let begin = choice.begin(number);
-    chosen.clip(begin, query.after_seq.unwrap_or(0), query.before_seq.unwrap_or(Seq::MAX));
+    chosen.clip(begin, query.bounds());
     if !chosen.sure.is_empty() {
         counting.places(choice, number, &chosen.sure)?;
     }

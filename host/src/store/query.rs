@@ -101,10 +101,7 @@ pub(super) fn page(
     limit: usize,
     until: Instant,
 ) -> rusqlite::Result<Page> {
-    let (order, after, before) = query.way();
-    let mut way = Query { order, part: Part::First, ..query.clone() };
-    way.after_seq = way.after_seq.max(after);
-    way.before_seq = way.before_seq.into_iter().chain(before).min();
+    let way = query.way();
     let mut page = Building { limit, until, bytes: 0, entries: Vec::new(), stopped: None };
     match sources.index.filter(|_| index::helps(&query.selection)) {
         Some((file, shared)) => {
@@ -113,19 +110,28 @@ pub(super) fn page(
         }
         None => scan(sources.log, &way, &mut page)?,
     }
-    Ok(page.finish(query, order))
+    Ok(page.finish(query, way.order))
 }
 
 impl Query {
-    /// The way on which the part that is wanted comes first, and its own bounds.
-    fn way(&self) -> (Order, Option<Seq>, Option<Seq>) {
-        match (self.part, self.order) {
+    /// The same question, such that the part that is wanted comes first.
+    fn way(&self) -> Self {
+        let (order, after, before) = match (self.part, self.order) {
             (Part::First, order) => (order, None, None),
             (Part::Last, Order::Ascending) => (Order::Descending, None, None),
             (Part::Last, Order::Descending) => (Order::Ascending, None, None),
             (Part::After(seq), _) => (Order::Ascending, Some(seq), None),
             (Part::Before(seq), _) => (Order::Descending, None, Some(seq)),
-        }
+        };
+        let after_seq = self.after_seq.max(after);
+        let before_seq = self.before_seq.into_iter().chain(before).min();
+        Self { order, after_seq, before_seq, part: Part::First, ..self.clone() }
+    }
+
+    /// The first and the last place that its bounds leave.
+    pub(super) fn bounds(&self) -> (Seq, Seq) {
+        let last = self.before_seq.map_or(Seq::MAX, |before| before.saturating_sub(1));
+        (self.after_seq.map_or(1, |after| after.saturating_add(1)), last)
     }
 }
 
@@ -137,38 +143,33 @@ fn indexed(
     page: &mut Building,
 ) -> rusqlite::Result<()> {
     let tail = choice.tail()?;
-    let behind =
-        Query { after_seq: Some(query.after_seq.unwrap_or(0).max(tail.known)), ..query.clone() };
-    let size = choice.size();
-    let finished = query.after_seq.unwrap_or(0) / size..tail.number;
+    let finished = choice.segments(&tail, query.bounds());
+    let unknown = Query { after_seq: query.after_seq.max(Some(tail.known)), ..query.clone() };
+    // Whether the page takes more.
+    let segment = |number: u64, page: &mut Building| {
+        let chosen = choice.finished(number)?;
+        fetch(log, query, choice.begin(number), chosen, page)
+    };
     match query.order {
         Order::Ascending => {
             for number in finished {
-                let chosen = choice.finished(number)?;
-                if !fetch(log, query, choice.begin(number), chosen, page)?
-                    || !page.pass(choice.begin(number + 1))
-                {
+                if !segment(number, page)? || !page.pass(choice.begin(number + 1)) {
                     return Ok(());
                 }
             }
             if fetch(log, query, choice.begin(tail.number), tail.chosen, page)? {
-                scan(log, &behind, page)?;
+                scan(log, &unknown, page)?;
             }
         }
         Order::Descending => {
-            scan(log, &behind, page)?;
+            scan(log, &unknown, page)?;
             if page.stopped.is_some()
                 || !fetch(log, query, choice.begin(tail.number), tail.chosen, page)?
             {
                 return Ok(());
             }
-            let first_needless =
-                query.before_seq.map_or(u64::MAX, |before| before.saturating_sub(1).div_ceil(size));
-            for number in finished.rev().skip_while(|number| *number >= first_needless) {
-                let chosen = choice.finished(number)?;
-                if !fetch(log, query, choice.begin(number), chosen, page)?
-                    || !page.pass(choice.begin(number) + 1)
-                {
+            for number in finished.rev() {
+                if !segment(number, page)? || !page.pass(choice.begin(number) + 1) {
                     return Ok(());
                 }
             }
@@ -185,7 +186,7 @@ fn fetch(
     mut chosen: Chosen,
     page: &mut Building,
 ) -> rusqlite::Result<bool> {
-    chosen.clip(begin, query.after_seq.unwrap_or(0), query.before_seq.unwrap_or(Seq::MAX));
+    chosen.clip(begin, query.bounds());
     let places = chosen.sure | chosen.unsure;
     let sql = format!("SELECT {} FROM events WHERE seq = ?1", row::COLUMNS);
     let mut find = log.prepare_cached(&sql)?;

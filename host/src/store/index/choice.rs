@@ -1,5 +1,7 @@
 //! What the index answers to one question, segment by segment.
 
+use std::ops::Range;
+
 use roaring::RoaringBitmap;
 use rusqlite::Connection;
 
@@ -57,8 +59,13 @@ impl<'a> Choice<'a> {
     }
 
     /// Events of a segment.
-    pub(in crate::store) fn size(&self) -> u64 {
+    fn size(&self) -> u64 {
         u64::from(self.shared.size)
+    }
+
+    /// The finished segments that have places from `first` to `last`.
+    pub(in crate::store) fn segments(&self, tail: &Tail, (first, last): (Seq, Seq)) -> Range<u64> {
+        first.saturating_sub(1) / self.size()..last.div_ceil(self.size()).min(tail.number)
     }
 
     /// Where a segment begins: its events are those behind this place.
@@ -143,13 +150,14 @@ impl<'a> Choice<'a> {
 }
 
 impl Chosen {
-    /// Leaves out what is not behind `after` and before `before`, in a segment that begins behind
-    /// `begin`.
-    pub(in crate::store) fn clip(&mut self, begin: Seq, after: Seq, before: Seq) {
+    /// Leaves out what is before the first or behind the last of these places in the log, in a
+    /// segment that begins behind `begin`.
+    pub(in crate::store) fn clip(&mut self, begin: Seq, (first, last): (Seq, Seq)) {
+        // Of the first place behind this one.
         let place = |seq: Seq| u32::try_from(seq.saturating_sub(begin)).unwrap_or(u32::MAX);
         for places in [&mut self.sure, &mut self.unsure] {
-            places.remove_range(..place(after));
-            places.remove_range(place(before.saturating_sub(1))..);
+            places.remove_range(..place(first.saturating_sub(1)));
+            places.remove_range(place(last)..);
         }
     }
 }
