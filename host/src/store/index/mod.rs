@@ -53,9 +53,9 @@ const INBOX: usize = 8;
 const LOOK: Duration = Duration::from_millis(200);
 /// Events that are read from the log at once.
 const CATCH_UP: i64 = 4096;
-/// Messages whose words are added at once. Fewer wait for a moment without commits: a transaction
-/// for each commit would cost more than the words.
-const MESSAGES: u64 = 2048;
+/// Messages whose words are added at once. Fewer wait for a moment without commits, since small
+/// transactions cost more than their words; more would take so long that commits overflow the inbox.
+const MESSAGES: u64 = 512;
 
 /// The index, for who reads and for who commits.
 pub(super) struct Index {
