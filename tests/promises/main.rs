@@ -27,6 +27,7 @@ mod nats;
 #[path = "../../host/src/nats/testing.rs"]
 mod nats_server;
 mod plugins;
+mod queries;
 mod reactions;
 mod reload;
 mod reload_matrix;

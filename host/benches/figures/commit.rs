@@ -120,6 +120,20 @@ fn check(
     entries.last().unwrap().seq
 }
 
+/// Waits until the index has the words of all messages: they come last.
+fn worded(store: &Store, events: u64) {
+    let index = format!("{}-index", store.path().display());
+    let index = rusqlite::Connection::open(index).unwrap();
+    let end = || index.query_row("SELECT seq FROM words_end", [], |row| row.get::<_, i64>(0));
+    while end().unwrap_or(0) < events as i64 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn of_text(text: &str) -> Selection {
+    Selection { text: Some(text.parse().unwrap()), ..Selection::default() }
+}
+
 /// The first hundred of each kind of question, many times.
 fn questions(runtime: &Runtime, store: &Store, events: u64, table: &mut Table) {
     let middle = runtime.block_on(async {
@@ -175,12 +189,21 @@ fn questions(runtime: &Runtime, store: &Store, events: u64, table: &mut Table) {
             }),
         ),
         (
+            "a word that one event has",
+            Box::new(move |n| of(of_text(&(n * 3301 % events + 1).to_string()))),
+        ),
+        (
+            "a word that all events have",
+            Box::new(move |n| of(of_text(["agent", "checks", "done work"][n as usize % 3]))),
+        ),
+        (
             "what is not there",
             Box::new(move |n| {
                 of(Selection::default().project(format!("nobody-{n}").parse().unwrap()))
             }),
         ),
     ];
+    worded(store, events);
     for (name, ask) in kinds {
         let mut times = Vec::new();
         for n in 0..300 {

@@ -11,14 +11,14 @@ use axum::{
 
 use crate::{
     event::{EventId, EventRef},
-    store::Trace,
+    store::{Order, Page, Trace},
 };
 
 use super::{Api, parameters::Parameters, problem::Problem};
 
 pub(super) async fn list(State(api): State<Api>, query: RawQuery) -> Result<Response, Problem> {
-    let Parameters { query, limit } = Parameters::of_query(query)?;
-    let page = api.host.log().page(query, limit).await?;
+    let parameters = Parameters::of_query(query)?;
+    let page = api.host.log().page(parameters.query.clone(), parameters.limit).await?;
     let mut body = String::from("{\"events\":[");
     for (index, entry) in page.entries.iter().enumerate() {
         if index > 0 {
@@ -27,8 +27,24 @@ pub(super) async fn list(State(api): State<Api>, query: RawQuery) -> Result<Resp
         body.push_str(entry.json());
     }
     let next = page.next.map_or("null".into(), |seq| seq.to_string());
-    let _ = write!(body, "],\"next\":{next}}}");
+    let _ = write!(body, "],\"next\":{next},\"links\":");
+    let _ = write!(body, "{}}}", links(&parameters, &page));
     Ok(json(body))
+}
+
+/// Other pages of the same question.
+fn links(parameters: &Parameters, page: &Page) -> serde_json::Value {
+    let link = |page: &str| format!("/v1/events?{}", parameters.for_page(page));
+    let (forth, back) = match parameters.query.order {
+        Order::Ascending => ("after", "before"),
+        Order::Descending => ("before", "after"),
+    };
+    serde_json::json!({
+        "first": link("first"),
+        "prev": page.prev.map(|seq| link(&format!("{back}:{seq}"))),
+        "next": page.next.map(|seq| link(&format!("{forth}:{seq}"))),
+        "last": link("last"),
+    })
 }
 
 pub(super) async fn one(

@@ -16,6 +16,7 @@ mod problem;
 mod publish;
 mod server;
 mod state;
+mod stats;
 mod stream;
 
 use std::sync::Arc;
@@ -52,6 +53,7 @@ fn router(host: Arc<Host>, guard: Guard, closing: watch::Receiver<bool>) -> Rout
     let guard = Arc::new(guard);
     Router::new()
         .route("/v1/events", post(publish::publish).get(events::list))
+        .route("/v1/events/stats", get(stats::stats))
         .route("/v1/events/stream", get(stream::stream))
         .route("/v1/events/{id}", get(events::one))
         .route("/v1/events/{id}/trace", get(events::trace))

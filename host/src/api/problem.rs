@@ -181,6 +181,11 @@ impl From<StoreError> for Problem {
                 "urn:ennio:problem:too-slow",
                 "the query took too long",
             ),
+            StoreError::TooManyGroups { .. } => (
+                StatusCode::BAD_REQUEST,
+                "urn:ennio:problem:too-many-groups",
+                "there is too much to count",
+            ),
             StoreError::Refused(_) | StoreError::Read(_) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "urn:ennio:problem:store", "the log failed")
             }
@@ -191,9 +196,10 @@ impl From<StoreError> for Problem {
 
 pub(super) async fn no_such_path(uri: Uri) -> Problem {
     Problem::not_found(format!(
-        "no such path: {} (there are /v1/events, /v1/events/stream, /v1/events/{{id}}, /v1/events/{{id}}/trace, /v1/plugins, \
-         /v1/plugins/{{name}}/state, \
-         /v1/plugins/{{name}}/{{command}}, /v1/dead-letters, /v1/dead-letters/{{id}}, /v1/status, /healthz, /readyz and /metrics)",
+        "no such path: {} (there are /v1/events, /v1/events/stats, /v1/events/stream, \
+         /v1/events/{{id}}, /v1/events/{{id}}/trace, /v1/plugins, /v1/plugins/{{name}}/state, \
+         /v1/plugins/{{name}}/{{command}}, /v1/dead-letters, /v1/dead-letters/{{id}}, /v1/status, \
+         /healthz, /readyz and /metrics)",
         uri.path()
     ))
 }

@@ -3,7 +3,7 @@
 //! Read with leniency: a host may be newer than this command, so unknown members are passed over,
 //! and names (of types, priorities, states) are kept as text.
 
-use std::{borrow::Cow, fmt, path::PathBuf};
+use std::{borrow::Cow, collections::BTreeMap, fmt, path::PathBuf};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -72,6 +72,28 @@ impl Entry {
 pub(super) struct Page {
     pub(super) events: Vec<Box<RawValue>>,
     pub(super) next: Option<Seq>,
+}
+
+/// `GET /v1/events/stats`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Stats {
+    pub(super) total: u64,
+    pub(super) counts: Vec<Count>,
+}
+
+/// One group.
+#[derive(Debug, Deserialize)]
+pub(super) struct Count {
+    pub(super) count: u64,
+    #[serde(flatten)]
+    names: BTreeMap<String, serde_json::Value>,
+}
+
+impl Count {
+    /// The name that the group has under `by`.
+    pub(super) fn group(&self, by: &str) -> &str {
+        self.names.get(by).and_then(serde_json::Value::as_str).unwrap_or("unknown")
+    }
 }
 
 /// What became of one event.

@@ -1,6 +1,6 @@
 //! The host's HTTP API, and the one place that makes error texts of what can go wrong with it.
 
-use std::{error::Error as _, io, net::IpAddr, time::Duration};
+use std::{borrow::Cow, error::Error as _, io, net::IpAddr, time::Duration};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use eventsource_stream::{EventStreamError, Eventsource as _};
@@ -111,7 +111,7 @@ pub(super) fn waits() -> impl Iterator<Item = Duration> {
 }
 
 /// A query string, in order.
-pub(super) type Params = Vec<(&'static str, String)>;
+pub(super) type Params = Vec<(Cow<'static, str>, String)>;
 
 /// One message of a stream.
 pub(super) type Message = eventsource_stream::Event;

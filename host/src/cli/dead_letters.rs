@@ -164,8 +164,8 @@ async fn list(args: List) -> anyhow::Result<ExitCode> {
     let mut next = None;
     while left > 0 {
         let mut params = narrowed(args.plugin.as_ref(), &args.subject);
-        params.extend(next.map(|after: i64| ("after", after.to_string())));
-        params.push(("limit", left.min(PAGE).to_string()));
+        params.extend(next.map(|after: i64| ("after".into(), after.to_string())));
+        params.push(("limit".into(), left.min(PAGE).to_string()));
         let page: Page = client.get(&["dead-letters"], &params).await?;
         left = left.saturating_sub(page.dead_letters.len());
         next = page.next;
@@ -301,7 +301,7 @@ impl Choice {
         }
         let mut params = narrowed(self.plugin.as_ref(), &self.subject);
         if self.all {
-            params.push(("all", "true".into()));
+            params.push(("all".into(), "true".into()));
         }
         vec![(path(None), params)]
     }
@@ -309,8 +309,8 @@ impl Choice {
 
 fn narrowed(plugin: Option<&PluginName>, subjects: &[SubjectPattern]) -> Params {
     let mut params = Params::new();
-    params.extend(plugin.map(|plugin| ("plugin", plugin.to_string())));
-    params.extend(subjects.iter().map(|subject| ("subject", subject.to_string())));
+    params.extend(plugin.map(|plugin| ("plugin".into(), plugin.to_string())));
+    params.extend(subjects.iter().map(|subject| ("subject".into(), subject.to_string())));
     params
 }
 

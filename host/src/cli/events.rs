@@ -1,23 +1,26 @@
 //! `ennio events`: questions to the log.
 
-use std::process::ExitCode;
+use std::{num::NonZeroUsize, process::ExitCode};
 
 use clap::ValueEnum;
 use owo_colors::Style;
 use serde_json::value::RawValue;
 
 use super::{
-    answers::{Entry, Page},
+    answers::{Entry, Page, Status},
     client::{Client, Connection, Params},
-    filters::{Filters, parse},
-    output::{Colour, Colours, Output, json_line, json_pretty, note, plain},
+    filters::{Filters, Past, parse},
+    output::{Colour, Colours, Output, json_line, json_pretty, note, plain, stdout_closed},
     table::{self, Cell, Table, figures, text},
-    times::{day_and_clock, parse_when_now},
+    tail::{self, Form},
+    times::day_and_clock,
 };
-use crate::event::{EventId, Seq, SubjectPattern, Timestamp};
+use crate::event::{EventId, Seq};
 
 /// What the host gives at most at once.
 const PAGE: usize = 500;
+/// What is shown where nothing is said.
+const LIMIT: usize = 50;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,39 +29,39 @@ Examples:
   ennio events --subject 'ennio.ci.*.failing' --limit 0 all of them
   ennio events --after 1200 --limit 100                 what follows seq 1200
   ennio events --include-dropped --project atlas        also what a filter hid
+  ennio events --data branch=main --text 'reset'        by what stands in data and message
+  ennio events --first 20 --type ci_failing             the 20 oldest
+  ennio events --last 20 --follow                       the newest 20, and then what comes
   ennio events 0198f2c0-7a52-7000-8000-3c6a0f6f1e11     one event, whole";
 
 /// Look events up in the log.
 ///
 /// Without --order and --after: the newest events, the newest last. Times are shown as local time;
-/// a table is cut to the width of the terminal, and not cut elsewhere.
+/// a table is cut to the width of the terminal, and not cut elsewhere. `ennio stats` counts.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Show this event whole
-    #[arg(value_name = "ID", value_parser = parse::<EventId>, conflicts_with_all = ["subject", "since", "until", "after", "before", "order"])]
+    #[arg(value_name = "ID", value_parser = parse::<EventId>, conflicts_with_all = ["subject", "since", "until", "after", "before", "order", "first", "last", "follow"])]
     id: Option<EventId>,
-    /// Published where this pattern says, like ennio.ci.*.failing; may be given several times
-    #[arg(long, value_name = "PATTERN")]
-    subject: Vec<SubjectPattern>,
-    /// Happened at this time (RFC 3339) or later, or within this span (15m, 2h, 7d)
-    #[arg(long, value_name = "TIME", value_parser = parse_when_now)]
-    since: Option<Timestamp>,
-    /// Happened before this time (RFC 3339), or longer ago than this span (15m, 2h, 7d)
-    #[arg(long, value_name = "TIME", value_parser = parse_when_now)]
-    until: Option<Timestamp>,
-    /// Behind this place in the log
-    #[arg(long, value_name = "SEQ")]
-    after: Option<Seq>,
-    /// Before this place in the log
-    #[arg(long, value_name = "SEQ")]
-    before: Option<Seq>,
+    #[command(flatten)]
+    past: Past,
     /// Which end of the log to begin at, and which way to go
     #[arg(long, value_enum)]
     order: Option<Order>,
-    /// Events to show at most; 0 for all
-    #[arg(long, value_name = "EVENTS", default_value_t = 50)]
-    limit: usize,
+    /// Events to show at most; 0 for all [default: 50]
+    #[arg(long, value_name = "EVENTS")]
+    limit: Option<usize>,
+    /// The oldest ones, this many of them
+    #[arg(long, value_name = "EVENTS", conflicts_with_all = ["limit", "order", "last"])]
+    first: Option<NonZeroUsize>,
+    /// The newest ones, this many of them
+    #[arg(long, value_name = "EVENTS", conflicts_with_all = ["limit", "order"])]
+    last: Option<NonZeroUsize>,
+    /// Go on with events as the host commits them, a line each. Begins with the newest 50, or as
+    /// many as --last says, or with everything behind --after; nothing is missed or shown twice
+    #[arg(long, short, conflicts_with_all = ["first", "order", "until", "before"])]
+    follow: bool,
     /// Print each event as the host's JSON, one line each
     #[arg(long)]
     json: bool,
@@ -84,10 +87,34 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut output = Output::stdout();
     match &args.id {
         Some(id) => show(&client, id, &args, &mut output).await?,
+        None if args.follow => tokio::select! {
+            ended = follow(&client, &args, &mut output) => ended?,
+            // Otherwise only the next event would tell, which may be long in coming.
+            closed = stdout_closed() => return Err(closed.into()),
+        },
         None => list(&client, &args, &mut output).await?,
     }
     output.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is there, and then what comes. Ends only with an error.
+pub(super) async fn follow(
+    client: &Client,
+    args: &Args,
+    output: &mut Output,
+) -> anyhow::Result<()> {
+    // The page ends where the stream begins: at the head, as it is now.
+    let head = client.get::<Status>(&["status"], &Params::new()).await?.head;
+    let plan = Plan { before: Some(head.saturating_add(1)), ..Plan::of(args) };
+    let form = Form { json: args.json, colours: output.colours(args.color) };
+    let print = |events: &[Box<RawValue>], output: &mut Output| {
+        events.iter().try_for_each(|event| form.show(event, output))
+    };
+    read(client, args, &plan, output, print).await?;
+    output.flush()?;
+    let wanted = args.past.params(&args.filters);
+    tail::go_on(client, &wanted, head.max(args.past.after.unwrap_or(0)), form, output).await
 }
 
 pub(super) async fn list(client: &Client, args: &Args, output: &mut Output) -> anyhow::Result<()> {
@@ -98,6 +125,24 @@ pub(super) async fn list(client: &Client, args: &Args, output: &mut Output) -> a
         width: output.width(),
         is_first: true,
     };
+    let print = |events: &[Box<RawValue>], output: &mut Output| listing.print(events, output);
+    let next = read(client, args, &plan, output, print).await?;
+    output.flush()?;
+    if let (Some(seq), false) = (next, args.json) {
+        let more = if plan.ascending { "--after" } else { "--before" };
+        note(&format!("there are more: {more} {seq} continues, --limit 0 shows all"));
+    }
+    Ok(())
+}
+
+/// Reads the log as planned; where the rest begins.
+async fn read(
+    client: &Client,
+    args: &Args,
+    plan: &Plan,
+    output: &mut Output,
+    mut print: impl FnMut(&[Box<RawValue>], &mut Output) -> anyhow::Result<()>,
+) -> anyhow::Result<Option<Seq>> {
     let mut kept = Vec::new();
     let mut left = plan.limit;
     let mut next = None;
@@ -107,7 +152,7 @@ pub(super) async fn list(client: &Client, args: &Args, output: &mut Output) -> a
         next = page.next;
         match plan.reversed {
             true => kept.extend(page.events),
-            false => listing.print(&page.events, output)?,
+            false => print(&page.events, output)?,
         }
         if next.is_none() {
             break;
@@ -115,14 +160,9 @@ pub(super) async fn list(client: &Client, args: &Args, output: &mut Output) -> a
     }
     kept.reverse();
     if plan.reversed {
-        listing.print(&kept, output)?;
+        print(&kept, output)?;
     }
-    output.flush()?;
-    if let (Some(seq), false) = (next, args.json) {
-        let more = if plan.ascending { "--after" } else { "--before" };
-        note(&format!("there are more: {more} {seq} continues, --limit 0 shows all"));
-    }
-    Ok(())
+    Ok(next)
 }
 
 /// How the log is read.
@@ -132,32 +172,38 @@ struct Plan {
     ascending: bool,
     /// Read newest first, shown oldest first; therefore held whole.
     reversed: bool,
+    before: Option<Seq>,
 }
 
 impl Plan {
     fn of(args: &Args) -> Self {
-        let limit = if args.limit == 0 { usize::MAX } else { args.limit };
+        let asked = args.limit.map(|limit| if limit == 0 { usize::MAX } else { limit });
+        let (first, last) = (args.first.map(usize::from), args.last.map(usize::from));
+        let is_known = args.past.after.is_some();
+        // What is followed has to be shown up to its end.
+        let whole = (args.follow && is_known).then_some(usize::MAX);
+        let limit = asked.or(first).or(last).or(whole).unwrap_or(LIMIT);
         let ascending = match args.order {
             Some(order) => order == Order::Asc,
             // Either the beginning is known, or it is the log's.
-            None => args.after.is_some() || limit == usize::MAX,
+            None if limit == usize::MAX || first.is_some() => true,
+            None => is_known && last.is_none() && !args.follow,
         };
-        Self { limit, ascending, reversed: args.order.is_none() && !ascending }
+        let reversed = args.order.is_none() && !ascending;
+        Self { limit, ascending, reversed, before: args.past.before }
     }
 
     fn params(&self, args: &Args, next: Option<Seq>, left: usize) -> Params {
-        let (mut after, mut before) = (args.after, args.before);
+        let (mut after, mut before) = (args.past.after, self.before);
         match self.ascending {
             true => after = next.or(after),
             false => before = next.or(before),
         }
-        let mut params = args.filters.params(&args.subject);
-        params.extend(args.since.map(|time| ("since", time.to_string())));
-        params.extend(args.until.map(|time| ("until", time.to_string())));
-        params.extend(after.map(|seq| ("after_seq", seq.to_string())));
-        params.extend(before.map(|seq| ("before_seq", seq.to_string())));
-        params.push(("order", if self.ascending { "asc" } else { "desc" }.into()));
-        params.push(("limit", left.min(PAGE).to_string()));
+        let mut params = args.past.params(&args.filters);
+        params.extend(after.map(|seq| ("after_seq".into(), seq.to_string())));
+        params.extend(before.map(|seq| ("before_seq".into(), seq.to_string())));
+        params.push(("order".into(), if self.ascending { "asc" } else { "desc" }.into()));
+        params.push(("limit".into(), left.min(PAGE).to_string()));
         params
     }
 }

@@ -28,6 +28,7 @@ mod output;
 mod plugin;
 mod sender;
 mod serve;
+mod stats;
 mod summary;
 mod table;
 mod tail;
@@ -64,6 +65,7 @@ Examples:
   ennio tail 'ennio.ci.*.failing'                     watch events as they come
   ennio events --since 2h --min-priority urgent       look back
   ennio trace 3417                                    one event's whole story
+  ennio stats --by hour --since 24h                   count
   ennio summary                                       what happened so far
 
 Exit codes: 0 done, 1 failed, 2 used wrongly.";
@@ -75,6 +77,7 @@ enum Command {
     Tail(tail::Args),
     Events(events::Args),
     Trace(trace::Args),
+    Stats(stats::Args),
     Plugin(plugin::Args),
     DeadLetters(dead_letters::Args),
     Summary(summary::Args),
@@ -99,6 +102,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Tail(args) => tail::run(args).await,
         Command::Events(args) => events::run(args).await,
         Command::Trace(args) => trace::run(args).await,
+        Command::Stats(args) => stats::run(args).await,
         Command::Plugin(args) => plugin::run(args).await,
         Command::DeadLetters(args) => dead_letters::run(args).await,
         Command::Summary(args) => summary::run(args).await,

@@ -87,11 +87,11 @@ async fn count(client: &Client, head: Seq) -> anyhow::Result<Tally> {
 
 fn params(after: Seq, head: Seq) -> Params {
     vec![
-        ("include_dropped", "true".into()),
-        ("order", "asc".into()),
-        ("after_seq", after.to_string()),
-        ("before_seq", (head + 1).to_string()),
-        ("limit", "500".into()),
+        ("include_dropped".into(), "true".into()),
+        ("order".into(), "asc".into()),
+        ("after_seq".into(), after.to_string()),
+        ("before_seq".into(), (head + 1).to_string()),
+        ("limit".into(), "500".into()),
     ]
 }
 

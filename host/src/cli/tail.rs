@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use super::{
     answers::{Entry, Status},
-    client::{Client, ClientError, Connection, Message, waits},
+    client::{Client, ClientError, Connection, Message, Params, waits},
     filters::Filters,
     output::{Colour, Colours, Output, json_line, note, plain, stdout_closed},
     times::clock,
@@ -29,6 +29,7 @@ Examples:
   ennio tail                                   every event from now on
   ennio tail 'ennio.ci.*.failing'              one kind, of all projects
   ennio tail 'ennio.*.atlas.>' --after 0       all of one project, from the beginning of the log
+  ennio tail --data branch=main --text 'flak*' what is about main, and flaky
   ennio tail --min-priority urgent --json      for another program
 
 A pattern is a subject in which `*` stands for one token and a last `>` for the rest:
@@ -78,15 +79,26 @@ pub(super) async fn follow(
     output: &mut Output,
 ) -> anyhow::Result<()> {
     let form = Form { json: args.json, colours: output.colours(args.color) };
-    let mut last = match args.after {
+    let last = match args.after {
         Some(seq) => seq,
-        None => client.get::<Status>(&["status"], &Vec::new()).await?.head,
+        None => client.get::<Status>(&["status"], &Params::new()).await?.head,
     };
+    go_on(client, &args.filters.params(&args.patterns), last, form, output).await
+}
+
+/// Shows what was asked for behind `last`, for ever. Ends only with an error.
+pub(super) async fn go_on(
+    client: &Client,
+    wanted: &Params,
+    mut last: Seq,
+    form: Form,
+    output: &mut Output,
+) -> anyhow::Result<()> {
     let mut was_connected = false;
     let mut away: Option<Away> = None;
     loop {
-        let mut params = args.filters.params(&args.patterns);
-        params.push(("after_seq", last.to_string()));
+        let mut params = wanted.clone();
+        params.push(("after_seq".into(), last.to_string()));
         let reason = match client.stream(&params).await {
             Ok(messages) => {
                 // Once for each absence, however often its streams break.
@@ -120,10 +132,25 @@ struct Away {
     was_back: bool,
 }
 
+/// How events are shown.
 #[derive(Clone, Copy)]
-struct Form {
-    json: bool,
-    colours: Colours,
+pub(super) struct Form {
+    pub(super) json: bool,
+    pub(super) colours: Colours,
+}
+
+impl Form {
+    /// One event on one line.
+    pub(super) fn show(self, raw: &RawValue, output: &mut Output) -> anyhow::Result<()> {
+        self.show_read(raw, &serde_json::from_str(raw.get())?, output)
+    }
+
+    fn show_read(self, raw: &RawValue, entry: &Entry, output: &mut Output) -> anyhow::Result<()> {
+        match self.json {
+            true => output.line(&json_line(raw.get())),
+            false => output.line(&line(entry, self.colours)),
+        }
+    }
 }
 
 /// Shows one stream to its end; says why it ended.
@@ -167,10 +194,7 @@ fn show_one(
         return Ok(());
     }
     *last = entry.seq;
-    match form.json {
-        true => output.line(&json_line(raw.get())),
-        false => output.line(&line(&entry, form.colours)),
-    }
+    form.show_read(raw, &entry, output)
 }
 
 fn read(json: &str) -> serde_json::Result<(&RawValue, Entry)> {

@@ -7,6 +7,8 @@
 //! Knows nobody: no database, no network, no plugin.
 
 mod data;
+mod data_condition;
+mod decimal;
 mod draft;
 mod entry;
 mod error;
@@ -18,9 +20,11 @@ mod reference;
 mod selection;
 mod subject;
 mod text;
+mod text_search;
 
 pub(crate) use data::member_path;
 pub use data::{Data, MAX_DATA_BYTES, MAX_DATA_DEPTH};
+pub use data_condition::DataCondition;
 pub use draft::{Digest, Draft};
 pub use entry::{Cause, Dropped, Event, LogEntry, MAX_ACTIONS, MAX_HOPS, Seq};
 pub use error::{EventError, Reason};
@@ -32,6 +36,8 @@ pub use reference::EventRef;
 pub use selection::Selection;
 pub use subject::{ROOT, Subject};
 pub use text::{MAX_MESSAGE_BYTES, Message, Timestamp};
+pub use text_search::TextSearch;
+pub(crate) use text_search::{Word, each_word};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,9 @@
 //! Which events somebody wants: one meaning for the bus, the store, REST, SSE and the CLI.
 
-use super::{EventPriority, EventType, LogEntry, ProjectId, SessionId, SubjectPattern, Timestamp};
+use super::{
+    DataCondition, EventPriority, EventType, LogEntry, ProjectId, SessionId, SubjectPattern,
+    TextSearch, Timestamp,
+};
 
 /// A choice of events. Empty lists and `None` choose everything; what is given must all hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,6 +22,10 @@ pub struct Selection {
     pub since: Option<Timestamp>,
     /// Happened before this time.
     pub until: Option<Timestamp>,
+    /// Has these values in its data, all of them.
+    pub data: Vec<DataCondition>,
+    /// Has these words in its message.
+    pub text: Option<TextSearch>,
     /// Also events that a filter hid.
     pub include_dropped: bool,
 }
@@ -52,6 +59,13 @@ impl Selection {
             && self.since.is_none_or(|since| event.timestamp >= since)
             && self.until.is_none_or(|until| event.timestamp < until)
             && (self.patterns.is_empty() || self.patterns.iter().any(|p| p.matches(&entry.subject)))
+            && self.content_matches(event.message.as_str(), event.data.as_str())
+    }
+
+    /// Whether what only the event itself can tell is as wanted. Free where nothing of it is asked.
+    pub(crate) fn content_matches(&self, message: &str, data: &str) -> bool {
+        self.text.as_ref().is_none_or(|text| text.matches(message))
+            && self.data.iter().all(|condition| condition.matches_raw(data))
     }
 }
 

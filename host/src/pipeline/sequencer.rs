@@ -184,7 +184,7 @@ impl Sequencer {
         }
         if !doubtful.is_empty() {
             let ids = doubtful.iter().map(|(_, id)| *id).collect();
-            let answers = self.store.reader().known(ids).await?;
+            let answers = self.store.lookups().known(ids).await?;
             for ((at, _), answer) in doubtful.into_iter().zip(answers) {
                 if let Some(known) = known.get_mut(at) {
                     *known = answer;

@@ -121,5 +121,11 @@ pub(super) fn counted(
         since: Some(event.timestamp.earlier(threshold.within.get())),
         ..Selection::default()
     };
-    Query { selection, after_seq: reached, before_seq: Some(entry.seq), order: Order::Descending }
+    Query {
+        selection,
+        after_seq: reached,
+        before_seq: Some(entry.seq),
+        order: Order::Descending,
+        ..Query::default()
+    }
 }

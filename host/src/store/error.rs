@@ -102,6 +102,12 @@ pub enum StoreError {
         /// The budget.
         seconds: u64,
     },
+    /// What was asked for falls into too many groups to be counted.
+    #[error("there are more than {most} groups to count (narrow it by project, type or time)")]
+    TooManyGroups {
+        /// How many there may be.
+        most: usize,
+    },
     /// A query failed.
     #[error("cannot read the log: {0}")]
     Read(String),

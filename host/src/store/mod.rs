@@ -20,6 +20,7 @@
 //!
 //! Knows `event`. May not know who commits or who listens.
 
+mod count;
 mod error;
 mod index;
 mod maintenance;
@@ -43,10 +44,11 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use count::{Counts, Group, MAX_GROUPS};
 pub use error::{OpenError, StoreError};
 pub use maintenance::{Health, health, reindex};
 pub use messages::{Batch, Effect, NewEntry, OnCommit};
-pub use query::{MAX_PAGE, Order, Page, Query};
+pub use query::{MAX_PAGE, Order, Page, Part, Query};
 pub use reactions::{
     Attempt, Backlog, DeadLetter, Letter, LetterQuery, MAX_WAITING, Waiting, WaitingEvent,
     WholeLetter,
@@ -73,6 +75,7 @@ const INBOX: usize = 16;
 pub struct Store {
     path: PathBuf,
     reader: Reader,
+    lookups: Reader,
     inbox: mpsc::Sender<Command>,
     failure: watch::Receiver<Option<String>>,
     head: Seq,
@@ -128,6 +131,7 @@ impl Store {
         Ok(Self {
             path: path.into(),
             reader: Reader::new(path.into(), shared),
+            lookups: Reader::new(path.into(), None),
             inbox,
             failure,
             head,
@@ -145,6 +149,12 @@ impl Store {
     /// Reads the committed log.
     pub fn reader(&self) -> &Reader {
         &self.reader
+    }
+
+    /// Reads the committed log with connections of its own, for who takes events in: questions, which
+    /// may take seconds, are not waited for.
+    pub fn lookups(&self) -> &Reader {
+        &self.lookups
     }
 
     /// The last place in the log when it was opened; 0 for an empty log.

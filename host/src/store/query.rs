@@ -1,14 +1,16 @@
 //! Questions to the log: what the index knows of them, and SQL for the rest. Every value is bound;
 //! only this file's own words become SQL text.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Instant};
 
-use roaring::RoaringBitmap;
-use rusqlite::{Connection, OptionalExtension, functions::FunctionFlags, types::Value};
+use rusqlite::{Connection, Row, functions::FunctionFlags, types::Value};
 
 use crate::event::{EventPriority, LogEntry, Selection, Seq, Subject, SubjectPattern};
 
-use super::{index, row};
+use super::{
+    index::{self, Choice, Chosen},
+    row,
+};
 
 /// The largest page, in events.
 pub const MAX_PAGE: usize = 500;
@@ -26,6 +28,20 @@ pub enum Order {
     Descending,
 }
 
+/// Which part of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Part {
+    /// Its beginning, in the order that is asked for.
+    #[default]
+    First,
+    /// Its end, in that order.
+    Last,
+    /// What comes next behind this place in the log, whatever the order.
+    After(Seq),
+    /// What comes next before this place in the log, whatever the order.
+    Before(Seq),
+}
+
 /// A question to the log.
 #[derive(Debug, Clone, Default)]
 pub struct Query {
@@ -37,16 +53,22 @@ pub struct Query {
     pub before_seq: Option<Seq>,
     /// Which way.
     pub order: Order,
+    /// Which part of what this chooses.
+    pub part: Part,
 }
 
 /// A part of the answer.
 #[derive(Debug)]
 pub struct Page {
-    /// At most as many as asked for.
+    /// At most as many as asked for, in the order asked for. Fewer, even none, where they are large
+    /// or had to be looked for among many others: only `next` tells whether anything follows.
     pub entries: Vec<LogEntry>,
     /// Where the rest begins, as the next `after_seq` (ascending) or `before_seq` (descending);
-    /// `None` when this is all.
+    /// `None` when nothing follows.
     pub next: Option<Seq>,
+    /// Where what comes before this page ends: [`Part::Before`] this place (ascending) or
+    /// [`Part::After`] it (descending); `None` when this is the beginning.
+    pub prev: Option<Seq>,
 }
 
 /// Adds what the queries need to a connection: `subject_matches(pattern, subject)`.
@@ -71,88 +93,114 @@ pub(super) struct Sources<'a> {
     pub(super) index: Option<(&'a Connection, &'a index::Shared)>,
 }
 
-pub(super) fn page(sources: &Sources<'_>, query: &Query, limit: usize) -> rusqlite::Result<Page> {
+/// A page of at most `limit` events. Past `until` it ends behind what it has looked at, so that a
+/// question that few events answer takes many short reads and not one that is too long.
+pub(super) fn page(
+    sources: &Sources<'_>,
+    query: &Query,
+    limit: usize,
+    until: Instant,
+) -> rusqlite::Result<Page> {
+    let way = query.way();
+    let mut page = Building { limit, until, bytes: 0, entries: Vec::new(), stopped: None };
     match sources.index.filter(|_| index::helps(&query.selection)) {
-        Some((file, shared)) => indexed(sources.log, file, shared, query, limit),
-        None => {
-            let mut page = Building::new(limit);
-            scan(sources.log, query, &mut page)?;
-            Ok(page.finish())
+        Some((file, shared)) => {
+            let choice = Choice::new(file, shared, &way.selection)?;
+            indexed(sources.log, &choice, &way, &mut page)?;
         }
+        None => scan(sources.log, &way, &mut page)?,
+    }
+    Ok(page.finish(query, way.order))
+}
+
+impl Query {
+    /// The same question, such that the part that is wanted comes first.
+    fn way(&self) -> Self {
+        let (order, after, before) = match (self.part, self.order) {
+            (Part::First, order) => (order, None, None),
+            (Part::Last, Order::Ascending) => (Order::Descending, None, None),
+            (Part::Last, Order::Descending) => (Order::Ascending, None, None),
+            (Part::After(seq), _) => (Order::Ascending, Some(seq), None),
+            (Part::Before(seq), _) => (Order::Descending, None, Some(seq)),
+        };
+        let after_seq = self.after_seq.max(after);
+        let before_seq = self.before_seq.into_iter().chain(before).min();
+        Self { order, after_seq, before_seq, part: Part::First, ..self.clone() }
+    }
+
+    /// The first and the last place that its bounds leave.
+    pub(super) fn bounds(&self) -> (Seq, Seq) {
+        let last = self.before_seq.map_or(Seq::MAX, |before| before.saturating_sub(1));
+        (self.after_seq.map_or(1, |after| after.saturating_add(1)), last)
     }
 }
 
 /// The places that the index chooses, and what lies behind them in the log.
 fn indexed(
     log: &Connection,
-    file: &Connection,
-    shared: &index::Shared,
+    choice: &Choice<'_>,
     query: &Query,
-    limit: usize,
-) -> rusqlite::Result<Page> {
-    let mut page = Building::new(limit);
-    let tail = shared.tail(&query.selection)?;
-    let behind =
-        Query { after_seq: Some(query.after_seq.unwrap_or(0).max(tail.known)), ..query.clone() };
-    let size = u64::from(shared.size());
-    let finished = query.after_seq.unwrap_or(0) / size..tail.number;
+    page: &mut Building,
+) -> rusqlite::Result<()> {
+    let tail = choice.tail()?;
+    let finished = choice.segments(&tail, query.bounds());
+    let unknown = Query { after_seq: query.after_seq.max(Some(tail.known)), ..query.clone() };
+    // Whether the page takes more.
+    let segment = |number: u64, page: &mut Building| {
+        let chosen = choice.finished(number)?;
+        fetch(log, query, choice.begin(number), chosen, page)
+    };
     match query.order {
         Order::Ascending => {
             for number in finished {
-                let chosen = shared.finished(file, number, &query.selection)?;
-                if !fetch(log, query, index::begin(number, shared.size()), &chosen, &mut page)? {
-                    return Ok(page.finish());
+                if !segment(number, page)? || !page.pass(choice.begin(number + 1)) {
+                    return Ok(());
                 }
             }
-            let begin = index::begin(tail.number, shared.size());
-            if fetch(log, query, begin, &tail.chosen, &mut page)? {
-                scan(log, &behind, &mut page)?;
+            if fetch(log, query, choice.begin(tail.number), tail.chosen, page)? {
+                scan(log, &unknown, page)?;
             }
         }
         Order::Descending => {
-            scan(log, &behind, &mut page)?;
-            let begin = index::begin(tail.number, shared.size());
-            let mut more = !page.is_done() && fetch(log, query, begin, &tail.chosen, &mut page)?;
-            let first_needless = query.before_seq.map_or(u64::MAX, |before| before.div_ceil(size));
-            for number in finished.rev().skip_while(|number| *number >= first_needless) {
-                if !more {
-                    break;
+            scan(log, &unknown, page)?;
+            if page.stopped.is_some()
+                || !fetch(log, query, choice.begin(tail.number), tail.chosen, page)?
+            {
+                return Ok(());
+            }
+            for number in finished.rev() {
+                if !segment(number, page)? || !page.pass(choice.begin(number) + 1) {
+                    return Ok(());
                 }
-                let chosen = shared.finished(file, number, &query.selection)?;
-                let begin = index::begin(number, shared.size());
-                more = fetch(log, query, begin, &chosen, &mut page)?;
             }
         }
     }
-    Ok(page.finish())
+    Ok(())
 }
 
-/// Reads the chosen events of one segment, in order. Whether the page takes more.
+/// Reads the chosen events of the segment behind `begin`, in order. Whether the page takes more.
 fn fetch(
     log: &Connection,
     query: &Query,
     begin: Seq,
-    chosen: &RoaringBitmap,
+    mut chosen: Chosen,
     page: &mut Building,
 ) -> rusqlite::Result<bool> {
-    let after = query.after_seq.unwrap_or(0);
-    let before = query.before_seq.unwrap_or(Seq::MAX);
+    chosen.clip(begin, query.bounds());
+    let places = chosen.sure | chosen.unsure;
     let sql = format!("SELECT {} FROM events WHERE seq = ?1", row::COLUMNS);
     let mut find = log.prepare_cached(&sql)?;
     let mut read = |place: u32| {
         let seq = begin + u64::from(place) + 1;
-        if seq <= after || seq >= before {
-            return Ok(true);
-        }
-        match find.query_row([seq as i64], row::read).optional()? {
-            Some(entry) => Ok(page.add(entry)),
+        match find.query([seq as i64])?.next()? {
+            Some(row) => page.add_chosen(row, &query.selection),
             // Pruned since.
             None => Ok(true),
         }
     };
     match query.order {
-        Order::Ascending => all_of(chosen.iter(), &mut read),
-        Order::Descending => all_of(chosen.iter().rev(), &mut read),
+        Order::Ascending => all_of(places.iter(), &mut read),
+        Order::Descending => all_of(places.iter().rev(), &mut read),
     }
 }
 
@@ -181,30 +229,38 @@ fn scan(log: &Connection, query: &Query, page: &mut Building) -> rusqlite::Resul
     let mut statement = log.prepare_cached(&sql)?;
     let mut rows = statement.query(rusqlite::params_from_iter(values))?;
     while let Some(row) = rows.next()? {
-        if !page.add(row::read(row)?) {
+        if !page.add_chosen(row, &query.selection)? {
             break;
         }
     }
     Ok(())
 }
 
-/// A page that is being filled. One event more than it takes tells that there is more.
+/// A page that is being filled, in the order of reading. One event more than it takes tells that
+/// there is more.
 struct Building {
     limit: usize,
+    until: Instant,
     bytes: usize,
     entries: Vec<LogEntry>,
-    has_more: bool,
+    /// The last place that the page is done with, once it takes no more.
+    stopped: Option<Seq>,
 }
 
 impl Building {
-    fn new(limit: usize) -> Self {
-        Self { limit, bytes: 0, entries: Vec::new(), has_more: false }
+    /// Adds the event if its message and data are as wanted. Whether the page takes more.
+    fn add_chosen(&mut self, row: &Row<'_>, selection: &Selection) -> rusqlite::Result<bool> {
+        let (message, data) = (row.get_ref(8)?.as_str()?, row.get_ref(9)?.as_str()?);
+        match selection.content_matches(message, data) {
+            true => Ok(self.add(row::read(row)?)),
+            false => Ok(self.pass(row.get::<_, i64>(0)? as Seq)),
+        }
     }
 
     /// Adds an event, or remembers that there is one. Whether the page takes more.
     fn add(&mut self, entry: LogEntry) -> bool {
         if self.entries.len() == self.limit || self.bytes > MAX_PAGE_BYTES {
-            self.has_more = true;
+            self.stopped = self.entries.last().map(|last| last.seq);
             return false;
         }
         self.bytes += entry.event.message.as_str().len() + entry.event.data.as_str().len();
@@ -212,17 +268,36 @@ impl Building {
         true
     }
 
-    fn is_done(&self) -> bool {
-        self.has_more
+    /// Nothing more is chosen up to and with this place. Whether the page takes more.
+    fn pass(&mut self, seq: Seq) -> bool {
+        let is_in_time = Instant::now() < self.until;
+        if !is_in_time {
+            self.stopped = Some(seq);
+        }
+        is_in_time
     }
 
-    fn finish(self) -> Page {
-        let next = self.entries.last().map(|entry| entry.seq).filter(|_| self.has_more);
-        Page { entries: self.entries, next }
+    /// The page, for which events were read in the order `read`.
+    fn finish(self, query: &Query, read: Order) -> Page {
+        let Self { mut entries, stopped, .. } = self;
+        // Whoever gives a place comes from an event on its other side.
+        let beside = match query.part {
+            Part::After(seq) => Some(seq.saturating_add(1)),
+            Part::Before(seq) => Some(seq.saturating_sub(1)),
+            Part::First | Part::Last => None,
+        };
+        let came_from = beside.map(|beside| entries.first().map_or(beside, |entry| entry.seq));
+        if read == query.order {
+            return Page { entries, next: stopped, prev: came_from };
+        }
+        entries.reverse();
+        Page { entries, next: came_from, prev: stopped }
     }
 }
 
-fn conditions(query: &Query, sql: &mut String, values: &mut Vec<Value>) {
+/// What the columns alone decide of a question; message and data are for
+/// [`Selection::content_matches`].
+pub(super) fn conditions(query: &Query, sql: &mut String, values: &mut Vec<Value>) {
     let Query { selection, after_seq, before_seq, .. } = query;
     let place = |seq: Seq| Value::from(i64::try_from(seq).unwrap_or(i64::MAX));
     let mut all = Conditions { sql, values, first: true };

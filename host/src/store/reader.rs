@@ -14,7 +14,9 @@ use tokio::sync::Semaphore;
 use crate::event::{Digest, EventId, EventRef, LogEntry, PluginName, Seq, Timestamp};
 
 use super::{
-    StoreError, index,
+    StoreError,
+    count::{self, Counts, Group, MAX_GROUPS},
+    index,
     query::{self, Page, Query, Sources},
     reactions::{self, Backlog, Letter, LetterQuery, WaitingEvent, WholeLetter},
     row,
@@ -29,6 +31,9 @@ const CONNECTIONS: usize = 4;
 
 /// One read's budget. A longer one would keep the WAL from starting anew.
 const BUDGET: Duration = Duration::from_secs(5);
+
+/// How long a page looks for events before it ends with those that it has.
+const PAGE_TIME: Duration = Duration::from_secs(1);
 
 /// Instructions of SQLite's machine between two looks at the clock.
 const CLOCK_EVERY: i32 = 20_000;
@@ -58,24 +63,44 @@ impl Reader {
         Self { pool: Arc::new(Pool { path, index, permits, idle: Mutex::default() }) }
     }
 
-    /// A page of at most `limit` events; any `limit` is cut to [`query::MAX_PAGE`].
+    /// A page of at most `limit` events; any `limit` is cut to [`query::MAX_PAGE`]. After a second
+    /// of looking for events by what stands in them it ends with those that were found.
     ///
     /// # Errors
     /// [`StoreError::TooSlow`] after five seconds; [`StoreError::Read`] when SQLite fails.
     pub async fn page(&self, query: Query, limit: usize) -> Result<Page, StoreError> {
         let limit = limit.clamp(1, query::MAX_PAGE);
+        self.ask(move |sources, begun| query::page(sources, &query, limit, begun + PAGE_TIME)).await
+    }
+
+    /// How many events there are, and in each group. Only `query`'s selection and bounds matter.
+    ///
+    /// # Errors
+    /// [`StoreError::TooManyGroups`] past [`MAX_GROUPS`]; [`StoreError::TooSlow`] after five
+    /// seconds; [`StoreError::Read`] when SQLite fails.
+    pub async fn count(&self, query: Query, by: Option<Group>) -> Result<Counts, StoreError> {
+        let count =
+            move |sources: &Sources<'_>, begun| count::count(sources, &query, by, begun + BUDGET);
+        self.ask(count).await?.ok_or(StoreError::TooManyGroups { most: MAX_GROUPS })
+    }
+
+    /// Asks the log, with the help of the index where it can be read.
+    async fn ask<T, F>(&self, ask: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Fn(&Sources<'_>, Instant) -> rusqlite::Result<T> + Send + 'static,
+    {
         let shared = self.pool.index.clone();
-        self.run_on(move |connections| {
+        self.run_on(move |connections, begun| {
             let log = &connections.log;
             let index = connections.index.as_ref().zip(shared.as_deref());
-            let page = query::page(&Sources { log, index }, &query, limit);
-            match page {
+            match ask(&Sources { log, index }, begun) {
                 // An index that cannot be read is no reason not to answer.
                 Err(e) if index.is_some() && !is_interrupted(&e) => {
                     tracing::warn!("the search index cannot be read, the log is: {e}");
-                    query::page(&Sources { log, index: None }, &query, limit)
+                    ask(&Sources { log, index: None }, begun)
                 }
-                page => page,
+                answer => answer,
             }
         })
         .await
@@ -309,13 +334,13 @@ impl Reader {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.run_on(|connections| read(&connections.log)).await
+        self.run_on(|connections, _| read(&connections.log)).await
     }
 
     async fn run_on<T, F>(&self, read: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connections) -> rusqlite::Result<T> + Send + 'static,
+        F: FnOnce(&Connections, Instant) -> rusqlite::Result<T> + Send + 'static,
     {
         let _permit = self.pool.permits.acquire().await.map_err(|_| StoreError::Closed)?;
         let pool = Arc::clone(&self.pool);
@@ -324,9 +349,12 @@ impl Reader {
                 Some(connections) => connections,
                 None => pool.connect()?,
             };
-            let end = Instant::now() + BUDGET;
-            connections.log.progress_handler(CLOCK_EVERY, Some(move || Instant::now() > end))?;
-            let result = read(&connections);
+            let begun = Instant::now();
+            let end = begun + BUDGET;
+            for connection in std::iter::once(&connections.log).chain(&connections.index) {
+                connection.progress_handler(CLOCK_EVERY, Some(move || Instant::now() > end))?;
+            }
+            let result = read(&connections, begun);
             pool.idle().push(connections);
             result
         });
@@ -344,11 +372,14 @@ fn is_interrupted(e: &rusqlite::Error) -> bool {
 
 impl Pool {
     fn connect(&self) -> rusqlite::Result<Connections> {
-        let index = match &self.index {
-            Some(_) => Some(index::open_reader(&self.path)?),
-            None => None,
-        };
-        Ok(Connections { log: schema::open_reader(&self.path)?, index })
+        let log = schema::open_reader(&self.path)?;
+        let index = self.index.as_ref().and_then(|_| {
+            // Somebody may have taken the file away.
+            index::open_reader(&self.path)
+                .inspect_err(|e| tracing::warn!("the search index cannot be read, the log is: {e}"))
+                .ok()
+        });
+        Ok(Connections { log, index })
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connections>> {
@@ -366,4 +397,28 @@ pub struct Known {
     pub digest: Digest,
     /// Whether a filter hid it.
     pub dropped: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Observer, Store};
+
+    struct Deaf;
+
+    impl Observer for Deaf {
+        fn committed(&mut self, _: &[Arc<LogEntry>], _: Duration) {}
+    }
+
+    #[tokio::test]
+    async fn who_takes_events_in_does_not_wait_for_questions() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("ennio.db"), Deaf).unwrap();
+        let pool = &store.reader().pool;
+        let _questions = pool.permits.acquire_many(CONNECTIONS as u32).await.unwrap();
+        let id = EventId::mint();
+        let known = store.lookups().known(vec![id]);
+        let known = tokio::time::timeout(Duration::from_secs(30), known).await;
+        assert_eq!(known.expect("it waits for the questions").unwrap(), vec![None]);
+    }
 }

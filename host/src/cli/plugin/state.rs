@@ -124,7 +124,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 None => standard_input()?,
             };
             let params: Params = match replace {
-                true => vec![("replace", "true".into())],
+                true => vec![("replace".into(), "true".into())],
                 false => vec![],
             };
             let answer: Answer = client.post(&path, &params, lines).await?;

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use roaring::RoaringBitmap;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
 
-use super::{keys::Dimension, plan::Postings, segment::Segment};
-use crate::store::schema::sibling;
+use super::{keys::Dimension, plan::Postings, segment::Segment, words};
+use crate::{event::Seq, store::schema::sibling};
 
 /// Of what the file holds and how. Another number: made anew.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const SCHEMA: &str = "
 -- A finished run of events: all of those with these places in the log.
@@ -43,6 +43,7 @@ pub(in crate::store) fn path_of(path: &Path) -> PathBuf {
 /// The connection that writes.
 pub(super) struct Writer {
     connection: Connection,
+    segment_size: u32,
 }
 
 /// The last finished segment: its number, and the id of its last event.
@@ -69,9 +70,10 @@ impl Writer {
         let connection = Connection::open(path)?;
         prepare(&connection)?;
         connection.execute_batch(SCHEMA)?;
+        connection.execute_batch(words::SCHEMA)?;
         connection.pragma_update(None, "application_id", segment_size)?;
         connection.pragma_update(None, "user_version", VERSION)?;
-        Ok(Self { connection })
+        Ok(Self { connection, segment_size })
     }
 
     fn open_as_it_is(path: &Path, segment_size: u32) -> rusqlite::Result<Option<Self>> {
@@ -84,7 +86,7 @@ impl Writer {
             |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
         let fits = number("user_version")? == VERSION
             && number("application_id")? == i64::from(segment_size);
-        Ok(fits.then_some(Self { connection }))
+        Ok(fits.then_some(Self { connection, segment_size }))
     }
 
     pub(super) fn last(&self) -> rusqlite::Result<Option<Last>> {
@@ -93,6 +95,20 @@ impl Writer {
             Ok(Last { number: row.get::<_, i64>(0)? as u64, last_id: row.get(1)? })
         };
         self.connection.query_row(sql, [], last).optional()
+    }
+
+    /// How far the words of messages have come.
+    pub(super) fn words_end(&self) -> rusqlite::Result<Option<words::End>> {
+        words::end(&self.connection)
+    }
+
+    /// Adds the words of the messages that follow; the last of them has this id.
+    pub(super) fn add_words(
+        &mut self,
+        messages: &[(Seq, String)],
+        last_id: &str,
+    ) -> rusqlite::Result<()> {
+        words::add(&mut self.connection, self.segment_size, messages, last_id)
     }
 
     /// Adds a finished segment: all of it or nothing.
@@ -168,6 +184,26 @@ impl Postings for Stored<'_> {
         .optional()
     }
 
+    fn values(&self, dimension: Dimension) -> rusqlite::Result<Vec<(String, RoaringBitmap)>> {
+        let sql = "SELECT value, places FROM postings WHERE segment = ?1 AND dimension = ?2";
+        let mut find = self.connection.prepare_cached(sql)?;
+        let rows = find.query_map(params![self.number, dimension as i64], |row| {
+            let places = row.get_ref(1)?.as_blob()?;
+            let places = RoaringBitmap::deserialize_from(places).map_err(|e| damaged(1, e))?;
+            Ok((row.get(0)?, places))
+        })?;
+        rows.collect()
+    }
+
+    fn times(&self, places: &RoaringBitmap) -> rusqlite::Result<Vec<i64>> {
+        let sql = "SELECT times FROM segments WHERE number = ?1";
+        self.connection.prepare_cached(sql)?.query_row([self.number], |row| {
+            let (times, _) = row.get_ref(0)?.as_blob()?.as_chunks::<8>();
+            let time = |place: u32| times.get(place as usize).copied().map(i64::from_le_bytes);
+            Ok(places.iter().filter_map(time).collect())
+        })
+    }
+
     fn within(&self, since: i64, until: i64) -> rusqlite::Result<RoaringBitmap> {
         let sql = "SELECT min_us, max_us FROM segments WHERE number = ?1";
         let mut find = self.connection.prepare_cached(sql)?;
@@ -196,6 +232,15 @@ impl Postings for Segment {
 
     fn get(&self, dimension: Dimension, value: &str) -> rusqlite::Result<Option<RoaringBitmap>> {
         Ok(Self::get(self, dimension, value))
+    }
+
+    fn values(&self, dimension: Dimension) -> rusqlite::Result<Vec<(String, RoaringBitmap)>> {
+        let all = self.postings_of(dimension);
+        Ok(all.map(|(value, places)| (value.to_owned(), places)).collect())
+    }
+
+    fn times(&self, places: &RoaringBitmap) -> rusqlite::Result<Vec<i64>> {
+        Ok(places.iter().filter_map(|place| self.times.get(place as usize).copied()).collect())
     }
 
     fn within(&self, since: i64, until: i64) -> rusqlite::Result<RoaringBitmap> {

@@ -4,7 +4,7 @@ use crate::event::{LogEntry, Seq};
 
 /// One way to find events: each event has at most one value in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Dimension {
+pub(in crate::store) enum Dimension {
     Type = 0,
     /// The second token of the subject.
     Category = 1,

@@ -6,19 +6,25 @@
 //! question asks becomes a set of places in each segment (`plan.rs`); events behind what the index
 //! has seen are read one by one. So an answer is always complete, whatever the index has missed.
 //!
+//! The words of messages are in the same file (`words.rs`), and come last: while commits follow each
+//! other closely they wait until enough of them are together. A place that they have not come to is
+//! among those whose event has to be looked at (`choice.rs`).
+//!
 //! **Who writes.** One thread. It is told of commits over a short channel; where that overflows,
 //! and at the start, it reads the log. **Recovery.** Everything in here can be made from the log
-//! again, and is when it does not fit it: no segment is believed whose last event has another id.
+//! again, and is when it does not fit it: nothing is believed whose last event has another id.
 
+mod choice;
 mod file;
 mod keys;
 mod plan;
 mod segment;
+mod words;
 
 use std::{
     path::Path,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicU64, Ordering},
         mpsc,
     },
@@ -26,20 +32,18 @@ use std::{
     time::Duration,
 };
 
-use roaring::RoaringBitmap;
 use rusqlite::{Connection, OptionalExtension, Row};
 use tracing::{info, warn};
 
+pub(super) use choice::{Choice, Chosen};
 pub(super) use file::{open_reader, path_of};
+pub(super) use keys::Dimension;
 pub(super) use plan::helps;
-pub(super) use segment::begin;
 
 use super::schema;
-use crate::event::{LogEntry, Selection, Seq};
-use file::Stored;
+use crate::event::{LogEntry, Seq};
 use keys::Keys;
-use plan::choose;
-use segment::Segment;
+use segment::{Segment, begin};
 
 /// Events of one segment. Places in it have 16 bits, as the bitmaps like it.
 pub(super) const SEGMENT: u32 = 1 << 16;
@@ -49,6 +53,9 @@ const INBOX: usize = 8;
 const LOOK: Duration = Duration::from_millis(200);
 /// Events that are read from the log at once.
 const CATCH_UP: i64 = 4096;
+/// Messages whose words are added at once. Fewer wait for a moment without commits, since small
+/// transactions cost more than their words; more would take so long that commits overflow the inbox.
+const MESSAGES: u64 = 512;
 
 /// The index, for who reads and for who commits.
 pub(super) struct Index {
@@ -119,36 +126,9 @@ impl Notifier {
     }
 }
 
-/// What the unfinished segment knows of a question, taken at one moment.
-pub(super) struct Tail {
-    /// Finished segments are those before this one.
-    pub(super) number: u64,
-    /// The last place that the index knows.
-    pub(super) known: Seq,
-    pub(super) chosen: RoaringBitmap,
-}
-
 impl Shared {
-    /// Events of a segment.
-    pub(super) fn size(&self) -> u32 {
-        self.size
-    }
-
-    /// To be asked before the finished segments, so that none is missed.
-    pub(super) fn tail(&self, selection: &Selection) -> rusqlite::Result<Tail> {
-        let tail = self.tail.read().unwrap_or_else(PoisonError::into_inner);
-        let known = tail.begin(self.size) + tail.len() as u64;
-        Ok(Tail { number: tail.number, known, chosen: choose(&*tail, selection)? })
-    }
-
-    /// The chosen places of a finished segment, over a connection to the file.
-    pub(super) fn finished(
-        &self,
-        index: &Connection,
-        number: u64,
-        selection: &Selection,
-    ) -> rusqlite::Result<RoaringBitmap> {
-        choose(&Stored::new(index, number, self.size), selection)
+    fn tail(&self) -> RwLockReadGuard<'_, Segment> {
+        self.tail.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the whole log is indexed.
@@ -159,7 +139,7 @@ impl Shared {
 
     /// The last place that the index knows.
     pub(super) fn known(&self) -> Seq {
-        let tail = self.tail.read().unwrap_or_else(PoisonError::into_inner);
+        let tail = self.tail();
         tail.begin(self.size) + tail.len() as u64
     }
 }
@@ -175,9 +155,12 @@ pub(super) fn rebuild(
     let (mut indexer, shared) = Indexer::open(path, SEGMENT)?;
     while shared.known() < head {
         indexer.read_on()?;
+        while indexer.words_behind() >= MESSAGES {
+            indexer.add_words()?;
+        }
         progress(shared.known());
     }
-    Ok(())
+    indexer.add_words()
 }
 
 /// The one who writes the index.
@@ -185,6 +168,8 @@ struct Indexer {
     shared: Arc<Shared>,
     file: file::Writer,
     log: Connection,
+    /// Up to here the words of messages are in the file.
+    words_end: Seq,
 }
 
 impl Indexer {
@@ -192,19 +177,37 @@ impl Indexer {
         let log = schema::open_reader(path)?;
         let index_path = path_of(path);
         let mut file = file::Writer::open(&index_path, size)?;
-        let mut next = 0;
-        if let Some(last) = file.last()? {
-            next = last.number + 1;
-            let in_log = id_at(&log, begin(next, size))?;
-            if in_log.as_deref() != Some(&*last.last_id) {
-                warn!("{}: of another log, it is made anew", index_path.display());
+        let (next, words_end) = match Self::ends(&file, &log, size) {
+            Ok(Some(ends)) => ends,
+            Ok(None) | Err(_) => {
+                warn!("{}: damaged or of another log, it is made anew", index_path.display());
+                // Closed first: SQLite takes the files beside it away by their names.
+                drop(file);
                 file = file::Writer::make(&index_path, size)?;
-                next = 0;
+                (0, 0)
             }
-        }
+        };
         let tail = RwLock::new(Segment::new(next));
         let shared = Arc::new(Shared { size, tail, head: AtomicU64::new(0) });
-        Ok((Self { shared: Arc::clone(&shared), file, log }, shared))
+        Ok((Self { shared: Arc::clone(&shared), file, log, words_end }, shared))
+    }
+
+    /// Which segment comes next and how far the words are; `None` where the file is of another log.
+    fn ends(
+        file: &file::Writer,
+        log: &Connection,
+        size: u32,
+    ) -> rusqlite::Result<Option<(u64, Seq)>> {
+        let (last, words) = (file.last()?, file.words_end()?);
+        let next = last.as_ref().map_or(0, |last| last.number + 1);
+        let words_end = words.as_ref().map_or(0, |end| end.seq);
+        let last = last.map(|last| (begin(next, size), last.last_id));
+        for (seq, id) in last.into_iter().chain(words.map(|end| (end.seq, end.id))) {
+            if id_at(log, seq)? != Some(id) {
+                return Ok(None);
+            }
+        }
+        Ok(Some((next, words_end)))
     }
 
     fn run(&mut self, messages: &mpsc::Receiver<Message>) {
@@ -214,9 +217,13 @@ impl Indexer {
         }
         let mut is_well = true;
         loop {
-            let outcome = match messages.recv_timeout(LOOK) {
+            let patience = match is_well && self.words_behind() >= MESSAGES {
+                true => Duration::ZERO,
+                false => LOOK,
+            };
+            let outcome = match messages.recv_timeout(patience) {
                 Ok(Message::Committed(entries)) => self.take(&entries, messages),
-                Err(mpsc::RecvTimeoutError::Timeout) => self.catch_up(messages),
+                Err(mpsc::RecvTimeoutError::Timeout) => self.use_the_pause(messages),
                 Ok(Message::Close) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
             };
             match outcome {
@@ -243,6 +250,42 @@ impl Indexer {
         }
         self.add(entries.iter().map(|entry| Keys::of(entry)))?;
         Ok(Go::On)
+    }
+
+    /// Nobody commits at this moment.
+    fn use_the_pause(&mut self, messages: &mpsc::Receiver<Message>) -> rusqlite::Result<Go> {
+        let go = self.catch_up(messages)?;
+        if let Go::On = go {
+            self.add_words()?;
+        }
+        Ok(go)
+    }
+
+    /// How many events are known whose words are not.
+    fn words_behind(&self) -> u64 {
+        self.shared.known().saturating_sub(self.words_end)
+    }
+
+    /// Adds the words of the messages that come next.
+    fn add_words(&mut self) -> rusqlite::Result<()> {
+        if self.words_behind() == 0 {
+            return Ok(());
+        }
+        let sql = "SELECT seq, message, id FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+        let mut messages = Vec::new();
+        let mut last_id = String::new();
+        {
+            let mut find = self.log.prepare_cached(sql)?;
+            let mut rows = find.query([self.words_end as i64, MESSAGES as i64])?;
+            while let Some(row) = rows.next()? {
+                messages.push((row.get::<_, i64>(0)? as Seq, row.get(1)?));
+                last_id = row.get(2)?;
+            }
+        }
+        self.file.add_words(&messages, &last_id)?;
+        // None: the last events are no longer in the log.
+        self.words_end = messages.last().map_or(self.shared.known(), |(seq, _)| *seq);
+        Ok(())
     }
 
     /// Reads the log up to its head.
@@ -312,7 +355,7 @@ impl Indexer {
     /// Moves the unfinished segment into the file, while it can still be asked in memory.
     fn finish(&mut self, end: Seq) -> rusqlite::Result<()> {
         let number = {
-            let tail = self.shared.tail.read().unwrap_or_else(PoisonError::into_inner);
+            let tail = self.shared.tail();
             self.file.add(&tail, &id_at(&self.log, end)?.unwrap_or_default())?;
             tail.number
         };

@@ -1,7 +1,7 @@
 //! From a question to the places of one segment that answer it, without a look at the events.
 //!
-//! Exact: what comes out is what [`Selection::matches`] would choose, so a page reads only events
-//! that it returns.
+//! Exact but for what stands in message and data: what comes out is what [`Selection::matches`] would
+//! choose among the rest, so a page reads only events that it returns.
 
 use roaring::RoaringBitmap;
 
@@ -18,6 +18,12 @@ pub(super) trait Postings {
     /// The places that have this value.
     fn get(&self, dimension: Dimension, value: &str) -> Result<Option<RoaringBitmap>, Self::Error>;
 
+    /// Every value of a dimension with the places that have it.
+    fn values(&self, dimension: Dimension) -> Result<Vec<(String, RoaringBitmap)>, Self::Error>;
+
+    /// When the events at these places happened, in microseconds.
+    fn times(&self, places: &RoaringBitmap) -> Result<Vec<i64>, Self::Error>;
+
     /// The places whose time is at least `since` and before `until`, in microseconds.
     fn within(&self, since: i64, until: i64) -> Result<RoaringBitmap, Self::Error>;
 }
@@ -30,6 +36,7 @@ pub(in crate::store) fn helps(selection: &Selection) -> bool {
         || selection.min_priority > EventPriority::Info
         || selection.since.is_some()
         || selection.until.is_some()
+        || selection.text.is_some()
         || (!selection.patterns.is_empty()
             && !selection.patterns.contains(&SubjectPattern::everything()))
 }

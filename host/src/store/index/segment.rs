@@ -53,13 +53,21 @@ impl Segment {
         self.postings.get(dimension as usize)?.get(value).map(|places| bitmap(places))
     }
 
+    /// Every value of a dimension with its places.
+    pub(super) fn postings_of(
+        &self,
+        dimension: Dimension,
+    ) -> impl Iterator<Item = (&str, RoaringBitmap)> {
+        let postings = self.postings.get(dimension as usize).into_iter().flatten();
+        postings.map(|(value, places)| (&**value, bitmap(places)))
+    }
+
     /// Every value with its places, by dimension and value.
     pub(super) fn postings(&self) -> Vec<(Dimension, &str, RoaringBitmap)> {
         let mut all: Vec<_> = Dimension::ALL
             .into_iter()
-            .zip(&self.postings)
-            .flat_map(|(dimension, postings)| {
-                postings.iter().map(move |(value, places)| (dimension, &**value, bitmap(places)))
+            .flat_map(|dimension| {
+                self.postings_of(dimension).map(move |(value, places)| (dimension, value, places))
             })
             .collect();
         all.sort_unstable_by_key(|(dimension, value, _)| (*dimension as u8, *value));
@@ -73,6 +81,6 @@ fn bitmap(places: &[u32]) -> RoaringBitmap {
 }
 
 /// Where a segment begins: its events are those behind this one.
-pub(in crate::store) fn begin(number: u64, size: u32) -> Seq {
+pub(super) fn begin(number: u64, size: u32) -> Seq {
     number * u64::from(size)
 }
