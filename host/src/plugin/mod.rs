@@ -4,7 +4,7 @@
 //! From bytes to a call: `manifest` reads the sidecar, `engine` compiles, `cache` keeps what was
 //! compiled, `component` finds the roles, `capabilities` makes ready what the sidecar grants (`http` and
 //! `address`: which machines it may reach), `linker` and `guest` give a component that and nothing
-//! else, `environment` its clocks and listeners, `keyvalue` is what it remembers, `instance` is one
+//! else, `environment` its clocks and listeners, `recorded` answers to its requests where there is no network, `keyvalue` is what it remembers, `instance` is one
 //! live copy of it with its limits, `plugin` calls it in batches and replaces it after a trap, `breaker` leaves alone who keeps failing.
 //! `folder` reads what lies in the plugin folder, `trust` asks who signed it, `registry` loads what is
 //! new there, `versions` knows what runs, what ran before and what is disabled, `probation` watches
@@ -38,6 +38,7 @@ mod manifest;
 #[expect(clippy::module_inception, reason = "the thing of the domain is called a plugin")]
 mod plugin;
 mod probation;
+mod recorded;
 mod registry;
 mod set;
 mod status;
@@ -55,6 +56,7 @@ pub use linker::Provision;
 pub use manifest::{Capabilities, Manifest, OnError};
 pub use plugin::Plugin;
 pub use probation::Remaining;
+pub use recorded::{Recorded, RecordedError};
 pub use registry::{Change, Registry, RegistryError, ReloadError};
 pub use set::PluginSet;
 pub use status::{CameBy, PluginState, PluginStatus, Stats, VersionStatus};

@@ -74,7 +74,7 @@ enum Leave {
 impl Worker {
     /// The name under which a plugin's place is kept.
     pub(super) fn cursor(&self) -> String {
-        format!("reaction/{}", self.name)
+        super::cursor_of(&self.name)
     }
 
     pub(super) async fn run(mut self, start: Option<Seq>) {

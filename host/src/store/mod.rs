@@ -21,6 +21,7 @@
 //! Knows `event`. May not know who commits or who listens.
 
 mod error;
+mod history;
 mod index;
 mod maintenance;
 mod messages;
@@ -41,6 +42,7 @@ use std::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use error::{OpenError, StoreError};
+pub use history::{Answer, History, Past, Remembered};
 pub use maintenance::{Health, health, reindex};
 pub use messages::{Batch, Change, DeadLetter, Effect, NewEntry, OnCommit};
 pub use query::{MAX_PAGE, Order, Page, Query};

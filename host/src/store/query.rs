@@ -222,7 +222,7 @@ impl Building {
     }
 }
 
-fn conditions(query: &Query, sql: &mut String, values: &mut Vec<Value>) {
+pub(super) fn conditions(query: &Query, sql: &mut String, values: &mut Vec<Value>) {
     let Query { selection, after_seq, before_seq, .. } = query;
     let place = |seq: Seq| Value::from(i64::try_from(seq).unwrap_or(i64::MAX));
     let mut all = Conditions { sql, values, first: true };
