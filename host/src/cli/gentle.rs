@@ -23,7 +23,7 @@ where
         if let Err(e) = rustix::process::nice(NICE) {
             note(&format!("the priority cannot be lowered, so this may slow others down: {e}"));
         }
-        Ok(Builder::new_multi_thread().enable_all().build()?.block_on(work())?)
+        Builder::new_multi_thread().enable_all().build()?.block_on(work())
     };
     let run = move || drop(answer.send(run()));
     thread::Builder::new().name("ennio-gentle".into()).spawn(run).context("a thread")?;

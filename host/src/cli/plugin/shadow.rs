@@ -57,7 +57,7 @@ pub(super) struct Args {
     /// End after this time (30s, 15m, 2h)
     #[arg(long = "for", value_name = "SPAN", value_parser = parse_span)]
     span: Option<Duration>,
-    /// End after so many events of the log
+    /// End after so many events that the host takes in
     #[arg(long, value_name = "EVENTS", value_parser = clap::value_parser!(u64).range(1..))]
     events: Option<u64>,
     /// SQLite file of the host's log, as this machine sees it; the host says it by default
@@ -86,6 +86,7 @@ async fn shadow(args: Args) -> anyhow::Result<ExitCode> {
     let sidecar = sidecar(&args, status.plugins_folder.as_deref());
 
     let now = history.remembered(&args.name, &Backtest::cursor(&args.name))?;
+    let last = args.events.map_or(Seq::MAX, |events| now.head.saturating_add(events));
     let remembered = match args.state {
         State::Copy => now,
         State::Empty => {
@@ -100,20 +101,19 @@ async fn shadow(args: Args) -> anyhow::Result<ExitCode> {
     let mut page = Page::begin(&args.terms, backtest.plugin(), begin)?;
     page.flush()?;
     note(&format!("in the shadow of {} behind seq {begin} (Ctrl-C ends it)", args.name));
-    let done = follow(&args, &mut backtest, &mut page, begin).await?;
+    let done = follow(&mut backtest, &mut page, begin, (last, args.span)).await?;
     page.end(backtest.tally(), done)?;
     Ok(args.terms.verdict(backtest.tally()))
 }
 
-/// Follows the log until somebody or something ends it; how far it came.
+/// Follows the log behind `begin`, up to a place or for a time, or until Ctrl-C; how far it came.
 async fn follow(
-    args: &Args,
     backtest: &mut Backtest,
     page: &mut Page,
     begin: Seq,
+    (last, span): (Seq, Option<Duration>),
 ) -> anyhow::Result<Seq> {
-    let last = args.events.map_or(Seq::MAX, |events| begin.saturating_add(events));
-    let mut end = pin!(end(args.span));
+    let mut end = pin!(end(span));
     let mut done = begin;
     while done < last {
         let to = backtest.settled()?.min(last);
