@@ -74,6 +74,14 @@ async fn with_history(plugins: &Plugins, events: &[Value]) -> (Setup, Host) {
         assert!(outcome["seq"].is_number(), "{outcome}");
     }
     host.settled().await;
+    // A place in the log is on disk a moment after it is reached.
+    let database = rusqlite::Connection::open(setup.database()).unwrap();
+    let behind = "SELECT count(*) FROM cursors WHERE seq < (SELECT max(seq) FROM events)";
+    eventually("every place on disk", async || {
+        let behind: u64 = database.query_row(behind, [], |row| row.get(0)).unwrap();
+        (behind == 0).then_some(())
+    })
+    .await;
     (setup, host)
 }
 
