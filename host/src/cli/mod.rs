@@ -12,7 +12,8 @@
 //! log's file, on threads that give way to everybody (`gentle`). What `differences` writes is theirs. What comes back is never trusted: nothing that a
 //! sender wrote reaches a terminal unescaped.
 //!
-//! Exit codes: 0 done, 1 failed, 2 used wrongly. A closed standard output (`| head`) is no failure.
+//! Exit codes: 0 done, 1 failed, 2 used wrongly; of `backtest` and `plugin shadow` 1 is an answer, and 2
+//! whatever went wrong. A closed standard output (`| head`) is no failure.
 
 mod answers;
 mod backtest;

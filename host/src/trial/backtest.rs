@@ -13,24 +13,25 @@
 //!
 //! One thread reads the log while the plugin works on what was read before.
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use thiserror::Error;
 use tokio::{sync::mpsc, task::spawn_blocking};
 
 use super::{
+    answers::Answers,
     case::{Case, Verdict},
     deviation::{AnswerDeviation, Deviation, Effects, Tally},
     react::react,
     run::TrialError,
 };
 use crate::{
-    event::{Draft, EventId, PluginName, Selection, Seq, Timestamp},
+    event::{Draft, PluginName, Selection, Seq, Timestamp},
     pipeline::{Rehearsed, rehearse},
     plugin::{Environment, Plugin, PluginSet, Registry},
     reaction::cursor_of,
     store::{
-        Answer, History, OpenError, Past, Remembered, StoreError,
+        History, OpenError, Past, Remembered, StoreError,
         state::{State, StateError},
     },
 };
@@ -97,16 +98,6 @@ pub struct Backtest {
     begins: (Seq, Seq),
     answers: Answers,
     tally: Tally,
-}
-
-/// What reactions to the events of the log have emitted.
-#[derive(Default)]
-struct Answers {
-    by_cause: HashMap<EventId, Vec<Answer>>,
-    /// How far they were looked for.
-    known: Seq,
-    /// How far the reaction has come; `None` when it never ran, so that there are none to come.
-    reacted: Option<Seq>,
 }
 
 impl Backtest {
@@ -185,8 +176,10 @@ impl Backtest {
     /// # Errors
     /// [`BacktestError::Read`] when the log cannot be read.
     pub fn settled(&self) -> Result<Seq, BacktestError> {
-        // In this order: what a cursor has passed is in the log.
-        let reacted = self.reacted()?;
+        let reacted = match self.plugin.roles().reaction {
+            true => self.history.cursor(&cursor_of(self.plugin.name()))?,
+            false => None,
+        };
         Ok(reacted.unwrap_or(Seq::MAX).min(self.history.head()?))
     }
 
@@ -201,7 +194,10 @@ impl Backtest {
         to: Seq,
         mut sample: impl FnMut(Deviation) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.look_for_answers(after)?;
+        if self.plugin.roles().reaction {
+            let found = self.answers.find(&self.history, self.plugin.name(), after);
+            found.map_err(BacktestError::from)?;
+        }
         let reader = History::open(self.history.path()).map_err(BacktestError::from)?;
         let selection = self.selection.clone();
         let (sender, mut pages) = mpsc::channel(AHEAD);
@@ -224,37 +220,11 @@ impl Backtest {
         Ok(())
     }
 
-    fn reacted(&self) -> Result<Option<Seq>, BacktestError> {
-        match self.plugin.roles().reaction {
-            true => Ok(self.history.cursor(&cursor_of(self.plugin.name()))?),
-            false => Ok(None),
-        }
-    }
-
-    /// Finds what history has emitted in reaction to events behind `after`.
-    fn look_for_answers(&mut self, after: Seq) -> Result<(), BacktestError> {
-        if !self.plugin.roles().reaction {
-            return Ok(());
-        }
-        self.answers.reacted = self.reacted()?;
-        let head = self.history.head()?;
-        let mut known = self.answers.known.max(after);
-        while known < head {
-            let (found, end) = self.history.answers(self.plugin.name(), known, head)?;
-            for answer in found {
-                self.answers.by_cause.entry(answer.to).or_default().push(answer);
-            }
-            known = end;
-        }
-        self.answers.known = known;
-        Ok(())
-    }
-
     /// Whether history has answered the event at this place, if it was to; `None` where the candidate
     /// is not asked either.
     fn is_answered(&self, seq: Seq) -> Option<bool> {
         let is_asked = self.plugin.roles().reaction && seq > self.begins.1;
-        is_asked.then(|| self.answers.reacted.is_none_or(|reacted| seq <= reacted))
+        is_asked.then(|| self.answers.are_known(seq))
     }
 
     /// Runs one batch through every role; its deviations that are to be told in full.
@@ -292,9 +262,7 @@ impl Backtest {
     fn judge(&mut self, mut case: Case) -> Result<Option<Deviation>, BacktestError> {
         let seq = case.entry.seq;
         let answers = match self.is_answered(seq) {
-            Some(true) => {
-                Some(self.answers.by_cause.remove(&case.entry.event.id).unwrap_or_default())
-            }
+            Some(true) => Some(self.answers.take(case.entry.event.id)),
             Some(false) => {
                 self.tally.unanswered += 1;
                 None

@@ -8,11 +8,13 @@
 //!
 //! `backtest` takes events out of a log instead, and compares what a candidate makes of them with what
 //! the log says became of them: `case` is one of them on its way, `restore` what it was when it was
-//! sent, `deviation` where the two part. `react` is a reaction as a host runs it.
+//! sent, `answers` what the log's reactions emitted, `deviation` where the two part. `react` is a
+//! reaction as a host runs it.
 //!
 //! Knows `event`, `plugin`, `store::history` and `store::state`, and of `pipeline` and `reaction` what
 //! decides. May not know who sends, who commits, or who asked for the trial.
 
+mod answers;
 mod backtest;
 mod bench;
 mod case;
