@@ -78,7 +78,7 @@ async fn with_history(plugins: &Plugins, events: &[Value]) -> (Setup, Host) {
     let database = rusqlite::Connection::open(setup.database()).unwrap();
     let behind = "SELECT count(*) FROM cursors WHERE seq < (SELECT max(seq) FROM events)";
     eventually("every place on disk", async || {
-        let behind: u64 = database.query_row(behind, [], |row| row.get(0)).unwrap();
+        let behind: i64 = database.query_row(behind, [], |row| row.get(0)).unwrap();
         (behind == 0).then_some(())
     })
     .await;
@@ -374,6 +374,21 @@ impl Shadow {
         Self(child, notes)
     }
 
+    /// What works is at the lowest priority, and on one processor.
+    fn gives_way(&self) -> bool {
+        let mut tasks = std::fs::read_dir(format!("/proc/{}/task", self.0.id())).unwrap();
+        tasks.any(|task| {
+            let read =
+                |name: &str| std::fs::read_to_string(task.as_ref().unwrap().path().join(name));
+            let (stat, status) = (read("stat").unwrap(), read("status").unwrap());
+            let (name, rest) = stat.rsplit_once(") ").unwrap();
+            let processors = status.lines().find_map(|l| l.strip_prefix("Cpus_allowed_list:"));
+            name.ends_with("(ennio-gentle")
+                && rest.split(' ').nth(16) == Some("19")
+                && processors.unwrap().trim().parse::<u32>().is_ok()
+        })
+    }
+
     fn end(mut self) -> Said {
         let output = self.0.wait_with_output().unwrap();
         let mut said = Said::of(output);
@@ -388,12 +403,7 @@ async fn a_shadow_sees_live_events_and_leaves_no_trace() {
         Plugins::new().with_sidecar("tag", "tag-v1", "subscribe = [\"ennio.custom.>\"]\n");
     let (setup, host) = with_history(&plugins, &[saying("before")]).await;
     let shadow = Shadow::begin(&host, &guest("tag-v2"), &["--events", "30", "--json"]);
-    let nice = std::fs::read_dir(format!("/proc/{}/task", shadow.0.id())).unwrap().any(|task| {
-        let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
-        let (name, rest) = stat.rsplit_once(") ").unwrap_or_default();
-        name.ends_with("(ennio-gentle") && rest.split(' ').nth(16) == Some("19")
-    });
-    assert!(nice, "it gives way");
+    assert!(shadow.gives_way());
     for n in 0..30 {
         let event = if n % 3 == 0 { failing(n) } else { saying(&format!("event {n}")) };
         assert_eq!(host.publish(&event).await.0, 201);

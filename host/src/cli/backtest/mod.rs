@@ -32,8 +32,8 @@ Exit codes: 0 done, 1 something differs (with --fail-on-diff), 2 it could not be
 /// each event as the plugin got it then, decides in its sandbox with a state of its own, and what it
 /// decides is compared with what the log has under its name: drops, changes, emitted events. Its
 /// clock stands at the events, its random numbers derive from them, and its requests are refused or
-/// answered from a table, so that two runs over the same events have the same outcome. It runs at
-/// the lowest priority, so that a host beside it does not slow down.
+/// answered from a table, so that two runs over the same events have the same outcome. It takes one
+/// processor, at the lowest priority, so that a host beside it does not slow down.
 ///
 /// What follows from a decision is not played through. Of what an enricher overwrote, the log has
 /// only the new value: where the former one cannot be restored, the candidate gets the event as it is
