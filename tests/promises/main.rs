@@ -13,6 +13,7 @@
 
 mod api;
 mod authors;
+mod backtest;
 mod bad_input;
 mod capabilities;
 mod cli;

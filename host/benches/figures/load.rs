@@ -1,23 +1,25 @@
 //! The other process of the HTTP rows: requests that were made before the clock starts, over plain
 //! connections, so that the load costs as little as possible of the machine that it shares.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 
-use crate::events::Source;
+use crate::{events::Source, table::quantile};
 
 /// `load one ADDRESS CONNECTIONS REQUESTS` or `load lines ADDRESS EVENTS`; prints the seconds that it
-/// took.
+/// took. `load paced ADDRESS SECONDS` prints the 99th percentile of its requests' times in
+/// milliseconds.
 pub fn main(arguments: &[String]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let number = |at: usize| arguments[at].parse::<usize>().unwrap();
     let seconds = match arguments[0].as_str() {
         "one" => runtime.block_on(one(&arguments[1], number(2), number(3))),
         "lines" => runtime.block_on(lines(&arguments[1], number(2), number(3))),
+        "paced" => runtime.block_on(paced(&arguments[1], number(2))),
         "streams" => runtime.block_on(streams(&arguments[1], number(2), number(3))),
         other => panic!("no such load: {other}"),
     };
@@ -53,6 +55,26 @@ async fn one(address: &str, connections: usize, requests: usize) -> f64 {
         task.await.unwrap();
     }
     begun.elapsed().as_secs_f64()
+}
+
+/// One event a request, a thousand a second on one connection, whether the one before took long or
+/// not.
+async fn paced(address: &str, seconds: usize) -> f64 {
+    let mut source = Source::new();
+    let bodies: Vec<_> = (0..seconds * 1000).map(|_| request(address, &source.json())).collect();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    let mut clock = tokio::time::interval(Duration::from_millis(1));
+    let mut buffer = vec![0; 4096];
+    let mut times = Vec::with_capacity(bodies.len());
+    for body in bodies {
+        // A request that has to wait for the one before is late from then on.
+        let due = clock.tick().await;
+        stream.write_all(&body).await.unwrap();
+        answer(&mut stream, &mut buffer).await;
+        times.push(due.elapsed().as_secs_f64() * 1000.0);
+    }
+    quantile(&mut times, 0.99)
 }
 
 fn request(address: &str, body: &str) -> Vec<u8> {

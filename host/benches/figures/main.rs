@@ -19,6 +19,7 @@
     reason = "a benchmark that is surprised should stop"
 )]
 
+mod backtest;
 mod bare;
 mod commit;
 mod events;
@@ -75,7 +76,7 @@ fn main() {
         return scale::run(&runtime);
     }
     let mut table = Table::new();
-    let groups: [(&str, Rows); 8] = [
+    let groups: [(&str, Rows); 9] = [
         ("commit", commit::rows),
         ("filter", plugins::rows),
         ("pipeline", pipeline::rows),
@@ -84,6 +85,7 @@ fn main() {
         ("nats", nats::rows),
         ("http", http::rows),
         ("process", process::rows),
+        ("backtest", backtest::rows),
     ];
     for (name, rows) in groups {
         if wanted.is_empty() || wanted.iter().any(|wanted| name.starts_with(wanted.as_str())) {

@@ -144,7 +144,8 @@ pub fn rows(runtime: &Runtime, scale: Scale, table: &mut Table) {
     table.row("the binary", None, binary as f64 / 1e6, "MB", Goal::None);
 }
 
-async fn fill(folder: &Path, events: u64) {
+/// Makes a log of so many events.
+pub async fn fill(folder: &Path, events: u64) {
     let host = Host::builder(folder.join("ennio.db")).start().await.unwrap();
     let mut source = Source::new();
     let batches = (0..events / 500).map(|_| source.drafts(500));

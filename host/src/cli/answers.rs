@@ -204,5 +204,6 @@ pub(super) struct Disabled {
 pub(super) struct Status {
     pub(super) head: Seq,
     pub(super) dead_letters: u64,
+    pub(super) database: Option<PathBuf>,
     pub(super) plugins_folder: Option<PathBuf>,
 }

@@ -8,21 +8,26 @@
 //!
 //! A client command knows the host's API and the types of `event`, nothing else of the host: it
 //! must work against a host on another machine. `plugin check`, `build`, `test` and `bench` ask nobody and use
-//! the plugin room and the trials themselves. What comes back is never trusted: nothing that a
+//! the plugin room and the trials themselves; so do `backtest` and `plugin shadow`, which read the
+//! log's file, on threads that give way to everybody (`gentle`). What `differences` writes is theirs. What comes back is never trusted: nothing that a
 //! sender wrote reaches a terminal unescaped.
 //!
-//! Exit codes: 0 done, 1 failed, 2 used wrongly. A closed standard output (`| head`) is no failure.
+//! Exit codes: 0 done, 1 failed, 2 used wrongly; of `backtest` and `plugin shadow` 1 is an answer, and 2
+//! whatever went wrong. A closed standard output (`| head`) is no failure.
 
 mod answers;
+mod backtest;
 mod batches;
 mod client;
 mod completions;
 mod config;
 mod dead_letters;
+mod differences;
 mod doctor;
 mod emit;
 mod events;
 mod filters;
+mod gentle;
 mod input;
 mod output;
 mod plugin;
@@ -67,6 +72,7 @@ Examples:
   ennio trace 3417                                    one event's whole story
   ennio stats --by hour --since 24h                   count
   ennio summary                                       what happened so far
+  ennio backtest noise-filter.wasm --since 7d         what a change of it would have done
 
 Exit codes: 0 done, 1 failed, 2 used wrongly.";
 
@@ -80,6 +86,7 @@ enum Command {
     Stats(stats::Args),
     Plugin(plugin::Args),
     DeadLetters(dead_letters::Args),
+    Backtest(backtest::Args),
     Summary(summary::Args),
     Doctor(doctor::Args),
     Config(config::Args),
@@ -105,11 +112,23 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Stats(args) => stats::run(args).await,
         Command::Plugin(args) => plugin::run(args).await,
         Command::DeadLetters(args) => dead_letters::run(args).await,
+        Command::Backtest(args) => backtest::run(args).await,
         Command::Summary(args) => summary::run(args).await,
         Command::Doctor(args) => doctor::run(&args),
         Command::Config(args) => config::run(args).await,
         Command::Completions(args) => completions::run(args),
     }
+}
+
+/// For commands whose exit code 1 is an answer, as of `diff`: whatever goes wrong is a 2.
+fn trouble(outcome: anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+    outcome.or_else(|error| match error.is::<Closed>() {
+        true => Err(error),
+        false => {
+            output::note(&format!("error: {error:#}"));
+            Ok(ExitCode::from(2))
+        }
+    })
 }
 
 /// Says on standard error what went wrong, and which exit code that makes.

@@ -13,6 +13,7 @@ use std::{
 
 use clap::ValueEnum;
 use owo_colors::Style;
+use serde::Serialize;
 use thiserror::Error;
 
 use crate::event::EventPriority;
@@ -65,6 +66,18 @@ impl Output {
     pub(super) fn line(&mut self, line: &str) -> anyhow::Result<()> {
         self.write(line.as_bytes())?;
         self.write(b"\n")
+    }
+
+    /// A line of JSON for programs: an object that says with `kind` what it is about.
+    pub(super) fn object(&mut self, kind: &str, value: &impl Serialize) -> anyhow::Result<()> {
+        #[derive(Serialize)]
+        struct Line<'a, T> {
+            kind: &'a str,
+            #[serde(flatten)]
+            value: &'a T,
+        }
+        let line = serde_json::to_string(&Line { kind, value })?;
+        self.line(&json_line(&line))
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> anyhow::Result<()> {

@@ -15,6 +15,8 @@ use serde_json::value::RawValue;
 
 use super::error::Reason;
 
+mod strip;
+
 /// The largest payload, in bytes of compact JSON.
 pub const MAX_DATA_BYTES: usize = 256 * 1024;
 /// The deepest nesting of arrays and objects.

@@ -1,6 +1,9 @@
 //! Carries out commands on the parts of a host, whoever gave them, and says each of them in the log.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use futures::future::{BoxFuture, FutureExt as _};
 use serde_json::{Value, json};
@@ -47,8 +50,7 @@ impl Operator {
 
     /// The folder of plugins, from the root on; `None` for a host without one.
     pub(super) fn plugins_folder(&self) -> Option<PathBuf> {
-        let folder = self.plugins.folder()?;
-        Some(std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned()))
+        self.plugins.folder().map(from_the_root)
     }
 
     /// How far everything has come.
@@ -61,7 +63,7 @@ impl Operator {
             "version": env!("CARGO_PKG_VERSION"),
             "head": self.bus.head(),
             "indexed": self.store.indexed(),
-            "database": self.store.path(),
+            "database": from_the_root(self.store.path()),
             "plugins_folder": self.plugins_folder(),
             "nats": self.nats.as_ref().map(|status| {
                 let nats = status.snapshot();
@@ -135,6 +137,11 @@ impl Operator {
             None => Err(ControlError::UnknownPlugin(format!("there is no plugin {name}"))),
         }
     }
+}
+
+/// Whoever asks may run elsewhere.
+fn from_the_root(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 impl Control for Operator {

@@ -2,7 +2,7 @@
 //! the host, so that both do the same.
 
 use crate::{
-    event::{Draft, Dropped, Event, Subject, Timestamp},
+    event::{Digest, Draft, Dropped, Event, Subject, Timestamp},
     plugin::PluginSet,
     store::{Did, Step},
 };
@@ -32,10 +32,8 @@ pub(crate) async fn rehearse(
     drafts: Vec<Draft>,
     now: Timestamp,
 ) -> Vec<Rehearsed> {
-    let item = |draft: Draft| {
-        let digest = draft.digest();
-        Item::new(draft, digest, &Origin::Outside, now)
-    };
+    // Only the log asks for digests.
+    let item = |draft| Item::new(draft, Digest([0; 16]), &Origin::Outside, now);
     let mut items: Vec<Item> = drafts.into_iter().map(item).collect();
     // Nobody keeps a trace of it.
     drop(run_plugins(plugins, &mut items, &[]).await);

@@ -16,6 +16,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtxBuilder};
 
+use super::recorded::Recorded;
 use crate::event::{Event, Timestamp};
 
 /// How far apart two looks at the monotonic clock are, in nanoseconds: a guest that waits for time
@@ -31,6 +32,8 @@ struct Fixed {
     /// The wall clock goes with the events.
     follows: bool,
     config: Vec<(String, String)>,
+    /// What its requests are answered with; without, it can send none.
+    http: Option<Arc<Recorded>>,
     now: Mutex<Now>,
 }
 
@@ -63,7 +66,8 @@ impl Environment {
     /// events of the call. What the guest says is kept for [`Environment::take_said`].
     pub fn fixed(time: Timestamp, seed: u64) -> Self {
         let now = Now { micros: time.micros(), monotonic_nanos: 0, dice: seed, said: Vec::new() };
-        let fixed = Fixed { seed, follows: false, config: Vec::new(), now: Mutex::new(now) };
+        let now = Mutex::new(now);
+        let fixed = Fixed { seed, follows: false, config: Vec::new(), http: None, now };
         Self(Some(Arc::new(fixed)))
     }
 
@@ -78,6 +82,11 @@ impl Environment {
         self.with(|fixed| fixed.config.extend(values))
     }
 
+    /// With recorded answers to the requests that the sidecar grants.
+    pub fn answering(self, recorded: Recorded) -> Self {
+        self.with(|fixed| fixed.http = Some(Arc::new(recorded)))
+    }
+
     fn with(mut self, change: impl FnOnce(&mut Fixed)) -> Self {
         // Only while it is being made, so nobody else has it.
         if let Some(fixed) = self.0.as_mut().and_then(Arc::get_mut) {
@@ -89,6 +98,11 @@ impl Environment {
     /// Whether this is a host. Elsewhere, what a plugin does must stay without consequences.
     pub fn is_live(&self) -> bool {
         self.0.is_none()
+    }
+
+    /// What answers requests in the place of a network.
+    pub(super) fn recorded(&self) -> Option<&Arc<Recorded>> {
+        self.0.as_ref()?.http.as_ref()
     }
 
     /// What guests said since the last taking, at most 64 KiB a call. Nothing in a host, whose log

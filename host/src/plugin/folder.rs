@@ -90,6 +90,8 @@ pub(super) struct Candidate {
     pub(super) file: PathBuf,
     pub(super) bytes: Vec<u8>,
     pub(super) sidecar: Option<String>,
+    /// Where that lies, or would.
+    pub(super) sidecar_file: PathBuf,
     /// The texts of the signature files of the component and of the sidecar.
     pub(super) signatures: [Option<String>; 2],
     pub(super) fingerprint: Fingerprint,
@@ -200,7 +202,7 @@ pub(super) fn read(
     let signatures = [of_component, of_sidecar];
     let look = firm.then_some(look);
     let file = file.into();
-    let candidate = Candidate { file, bytes, sidecar, signatures, fingerprint, look };
+    let candidate = Candidate { file, bytes, sidecar, sidecar_file, signatures, fingerprint, look };
     Some(Found::Candidate(Box::new(candidate)))
 }
 

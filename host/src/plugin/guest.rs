@@ -37,7 +37,7 @@ pub(super) struct Guest {
     pub(super) state: GuestState,
     http_context: WasiHttpCtx,
     pub(super) http: Http,
-    is_live: bool,
+    may_send: bool,
     pub(super) log: GuestLog,
     pub(super) limits: Limits,
     /// When the current call has to be over.
@@ -91,17 +91,21 @@ impl Guest {
             config: manifest.config_values().chain(environment.config_values()).collect(),
             state,
             http_context: Http::context(),
-            http: Http::new(Arc::clone(&grants.http), Arc::clone(&grants.denials)),
-            is_live: environment.is_live(),
+            http: Http::new(
+                Arc::clone(&grants.http),
+                Arc::clone(&grants.denials),
+                environment.recorded().cloned(),
+            ),
+            may_send: environment.is_live() || environment.recorded().is_some(),
             log,
             limits: Limits { store_limits, most_memory: memory, memory: 0, table_elements: 0 },
             deadline: Instant::now(),
         })
     }
 
-    /// A call that may send requests, where the plugin is not only being tried.
+    /// A call that may send requests, where somebody is there to answer them.
     pub(super) fn begin_call(&mut self) {
-        self.http.begin_call((!self.is_live).then_some("in a trial"));
+        self.http.begin_call((!self.may_send).then_some("in a trial"));
     }
 
     pub(super) fn config(&mut self) -> WasiConfig<'_> {

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::{
     Method, Request, Response, Uri,
     body::Incoming,
@@ -41,6 +41,7 @@ use wasmtime_wasi_http::{
 use super::{
     address::{AllowList, Destination},
     capabilities::{Denials, DenialsInCall},
+    recorded::Recorded,
 };
 
 /// Requests of one call, those that failed included.
@@ -230,6 +231,22 @@ fn to_send(request: Request<Body>) -> Result<Request<Body>, Error> {
     Ok(Request::from_parts(parts, body.boxed_unsync()))
 }
 
+/// The recorded answer, once the guest has said all of its request.
+async fn from_memory(
+    recorded: Arc<Recorded>,
+    request: Request<Body>,
+    call: Arc<Call>,
+) -> Result<Answer, Error> {
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    to_send(request)?.into_body().collect().await?;
+    let Some(answer) = recorded.answer(&method, &uri) else {
+        call.deny(&format!("http: {method} {uri} has no recorded answer"));
+        return Err(Error::HttpRequestDenied);
+    };
+    let answer = answer.map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync());
+    Ok((answer, Box::new(std::future::ready(Ok(())))))
+}
+
 fn bounded(body: Incoming, destination: Destination) -> Body {
     let body = Limited::new(body, BODY).map_err(move |e| match e.downcast::<hyper::Error>() {
         Ok(e) => failure(&destination, &e),
@@ -332,13 +349,19 @@ impl Call {
 pub(super) struct Http {
     client: Arc<Client>,
     denials: Arc<Denials>,
+    /// Answers in the place of the network.
+    recorded: Option<Arc<Recorded>>,
     call: Arc<Call>,
 }
 
 impl Http {
-    pub(super) fn new(client: Arc<Client>, denials: Arc<Denials>) -> Self {
+    pub(super) fn new(
+        client: Arc<Client>,
+        denials: Arc<Denials>,
+        recorded: Option<Arc<Recorded>>,
+    ) -> Self {
         let call = Self::call(&denials, Some("before the first event"));
-        Self { client, denials, call }
+        Self { client, denials, recorded, call }
     }
 
     pub(super) fn context() -> WasiHttpCtx {
@@ -418,6 +441,12 @@ impl WasiHttpHooks for Http {
         let options = options.unwrap_or_default();
         let call = Arc::clone(&self.call);
         let ended = call.ended.clone();
+        if let Some(recorded) = self.recorded.clone() {
+            let answer = from_memory(recorded, request, call);
+            return Box::new(async move {
+                ended.run_until_cancelled(answer).await.unwrap_or(Err(Error::ConnectionTerminated))
+            });
+        }
         let client = Arc::clone(&self.client);
         Box::new(async move {
             let exchange = client.exchange(destination, request, options, call);

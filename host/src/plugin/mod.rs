@@ -4,7 +4,7 @@
 //! From bytes to a call: `manifest` reads the sidecar, `engine` compiles, `cache` keeps what was
 //! compiled, `component` finds the roles, `capabilities` makes ready what the sidecar grants (`http` and
 //! `address`: which machines it may reach), `linker` and `guest` give a component that and nothing
-//! else, `environment` its clocks and listeners, `keyvalue` is what it remembers, `instance` is one
+//! else, `environment` its clocks and listeners, `recorded` answers to its requests where there is no network, `keyvalue` is what it remembers, `instance` is one
 //! live copy of it with its limits, `plugin` calls it in batches and replaces it after a trap, `breaker` leaves alone who keeps failing.
 //! `folder` reads what lies in the plugin folder, `trust` asks who signed it, `registry` loads what is
 //! new there, `versions` knows what runs, what ran before and what is disabled, `probation` watches
@@ -39,6 +39,7 @@ mod manifest;
 mod plugin;
 mod probation;
 mod reaction;
+mod recorded;
 mod registry;
 mod set;
 mod status;
@@ -60,6 +61,7 @@ pub use manifest::{Capabilities, Manifest, OnError};
 pub use plugin::Plugin;
 pub use probation::Remaining;
 pub use reaction::{CountedBy, Escalation, Ordered, Reaction, RuleName, Start, Threshold};
+pub use recorded::{Recorded, RecordedError};
 pub use registry::{Change, Registry, RegistryError, ReloadError};
 pub use set::PluginSet;
 pub use status::{CameBy, PluginState, PluginStatus, Stats, VersionStatus};

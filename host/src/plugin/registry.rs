@@ -274,6 +274,28 @@ impl Registry {
         self.load(&name, self.find(file).await?, None).await
     }
 
+    /// Like [`Registry::examine`], under the name of another plugin, and with another sidecar than the
+    /// one beside it if one is given.
+    ///
+    /// # Errors
+    /// Those of [`Registry::examine`].
+    pub async fn examine_as(
+        &self,
+        file: &Path,
+        name: &PluginName,
+        sidecar: Option<&Path>,
+    ) -> Result<Plugin, LoadError> {
+        let mut candidate = self.find(file).await?;
+        if let Some(sidecar) = sidecar {
+            let text = tokio::fs::read_to_string(sidecar).await.map_err(|e| {
+                let (file, reason) = (sidecar.into(), e.to_string());
+                LoadError { file, step: Step::Read, reason }
+            })?;
+            (candidate.sidecar, candidate.sidecar_file) = (Some(text), sidecar.into());
+        }
+        self.load(name.as_str(), candidate, None).await
+    }
+
     /// What lies there, taken as it is.
     async fn find(&self, file: &Path) -> Result<Candidate, LoadError> {
         let fault = |reason: String| LoadError { file: file.into(), step: Step::Read, reason };
@@ -331,7 +353,7 @@ impl Registry {
         component: Option<Component>,
     ) -> Result<Plugin, LoadError> {
         self.trusted.check(&candidate)?;
-        let Candidate { file, bytes, sidecar, fingerprint, .. } = candidate;
+        let Candidate { file, bytes, sidecar, sidecar_file, fingerprint, .. } = candidate;
         let fault = |step, reason| LoadError { file: file.clone(), step, reason };
         let plugin_name: PluginName = name.parse().map_err(|e| {
             fault(
@@ -339,7 +361,6 @@ impl Registry {
                 format!("the file's stem is the plugin's name, and {name:?} {e} (rename the file)"),
             )
         })?;
-        let sidecar_file = file.with_extension("toml");
         // None is one that says nothing.
         let text = sidecar.unwrap_or_default();
         let manifest: Manifest =

@@ -37,3 +37,10 @@ mod worker;
 
 pub use progress::Progress;
 pub use supervisor::Reactions;
+
+use crate::event::PluginName;
+
+/// The name under which the place of a reaction in the log is kept.
+pub(crate) fn cursor_of(plugin: &PluginName) -> String {
+    format!("reaction/{plugin}")
+}

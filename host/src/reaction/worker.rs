@@ -83,8 +83,8 @@ pub(super) enum Leave {
 
 impl Worker {
     /// The name under which a plugin's place is kept.
-    fn cursor(&self) -> String {
-        format!("reaction/{}", self.name)
+    pub(super) fn cursor(&self) -> String {
+        super::cursor_of(&self.name)
     }
 
     pub(super) async fn run(mut self, start: Option<Seq>) {

@@ -22,6 +22,7 @@
 
 mod count;
 mod error;
+mod history;
 mod index;
 mod maintenance;
 mod messages;
@@ -46,6 +47,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use count::{Counts, Group, MAX_GROUPS};
 pub use error::{OpenError, StoreError};
+pub use history::{Answer, Changed, History, Past, Remembered};
 pub use maintenance::{Health, health, reindex};
 pub use messages::{Batch, Effect, NewEntry, OnCommit};
 pub use query::{MAX_PAGE, Order, Page, Part, Query};

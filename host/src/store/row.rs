@@ -12,6 +12,8 @@ use super::messages::NewEntry;
 pub(super) const COLUMNS: &str = "seq, id, event_type, priority, session_id, project_id, subject, \
      timestamp_us, message, data, caused_by_event, caused_by_plugin, hops, dropped_by, drop_reason, \
      committed_us";
+/// How many these are: where the first one stands that somebody asks for besides.
+pub(super) const WIDTH: usize = 16;
 
 pub(super) fn insert_statement(connection: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
     connection.prepare_cached(

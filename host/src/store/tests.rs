@@ -3,7 +3,9 @@ mod queries;
 use std::{sync::Arc, time::Duration};
 
 use super::*;
-use crate::event::{Cause, Data, Draft, Dropped, EventId, EventType, LogEntry, Timestamp};
+use crate::event::{
+    Cause, Data, Draft, Dropped, EventId, EventType, LogEntry, Selection, Timestamp,
+};
 
 struct Deaf;
 
@@ -157,4 +159,75 @@ async fn an_insert_makes_no_table_of_its_own_and_still_checks_the_priority() {
     assert!(!steps.iter().any(|step| step == "OpenEphemeral"), "{steps:?}");
     let health: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(health, "ok");
+}
+
+#[tokio::test]
+async fn history_read_in_pages_is_the_log_with_what_became_of_each_event() {
+    let folder = folder();
+    let path = folder.path().join("ennio.db");
+    let store = Store::open(&path, Deaf).unwrap();
+    let plugin: crate::event::PluginName = "triage".parse().unwrap();
+    let change = |n: usize| {
+        let patch = format!(r#"{{"data":{{"n":{n}}}}}"#);
+        Changed { plugin: plugin.clone(), patch }
+    };
+    let step = |n: usize| {
+        let Changed { plugin, patch } = change(n);
+        let did = Did::Changed(Change { patch, was_priority: None, was_subject: None });
+        Step { plugin, role: Role::Enricher, version: "abc".into(), took: Duration::ZERO, did }
+    };
+    let entries: Vec<NewEntry> = (0..2500_usize)
+        .map(|n| {
+            let project = if n % 3 == 0 { "atlas" } else { "docs" };
+            let mut new = entry(EventType::CiFailing, project, "s");
+            new.passage.steps = (0..n % 3).map(step).collect();
+            if n % 7 == 0 {
+                let by = plugin.clone();
+                new.dropped = Some(Dropped { by, reason: "noise".into() });
+            }
+            if n % 11 == 0 {
+                let event_id = EventId::mint();
+                new.caused_by = Some(Cause { event_id, plugin: plugin.clone() });
+            }
+            new
+        })
+        .collect();
+    let digests: Vec<_> = entries.iter().map(|entry| entry.digest).collect();
+    let committed = commit(&store, entries).await.unwrap();
+    store.apply(vec![Effect::MoveCursor { name: "sink".into(), seq: 17 }]).await.unwrap();
+
+    // Beside the host that writes.
+    let history = History::open(&path).unwrap();
+    assert_eq!(history.head().unwrap(), 2500);
+    assert_eq!(history.cursor("sink").unwrap(), Some(17));
+    let all = |selection: &Selection, mut after: Seq, to: Seq| {
+        let mut found = Vec::new();
+        while after < to {
+            let (page, end) = history.page(selection, after, to).unwrap();
+            assert!(end > after && end <= to, "{after} {end}");
+            found.extend(page);
+            after = end;
+        }
+        found
+    };
+    let everything = Selection { include_dropped: true, ..Selection::default() };
+    let found = all(&everything, 0, 2500);
+    assert_eq!(found.len(), 2500);
+    for (n, past) in found.iter().enumerate() {
+        assert_eq!(past.entry.json(), committed[n].json());
+        assert_eq!(past.digest, digests[n]);
+        assert_eq!(past.changes, (0..n % 3).map(change).collect::<Vec<_>>());
+    }
+    let atlas = Selection { patterns: vec!["ennio.ci.atlas.>".parse().unwrap()], ..everything };
+    let places: Vec<Seq> = all(&atlas, 10, 2000).iter().map(|past| past.entry.seq).collect();
+    assert_eq!(places, (10..2000).filter(|n| n % 3 == 0).map(|n| n + 1).collect::<Vec<_>>());
+
+    let (answers, end) = history.answers(&plugin, 0, 2500).unwrap();
+    assert_eq!((answers.len(), end), (2500_usize.div_ceil(11), 2500));
+    assert_eq!(answers[1].seq, 12);
+    assert_eq!(Some(answers[1].to), committed[11].caused_by.as_ref().map(|cause| cause.event_id));
+    assert!(matches!(
+        History::open(&folder.path().join("none.db")),
+        Err(OpenError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound
+    ));
 }

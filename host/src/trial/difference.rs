@@ -5,7 +5,7 @@ use indexmap::IndexMap;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use serde_json::value::RawValue;
 
-use crate::event::member_path;
+use crate::event::{Event, member_path};
 
 /// Below this, values are compared as texts.
 const MAX_DEPTH: usize = 64;
@@ -29,6 +29,23 @@ impl Difference {
             to: to.map(ToOwned::to_owned),
         }
     }
+}
+
+/// What is different between two states of an event, in what a plugin may change.
+pub(super) fn changes(before: &Event, after: &Event) -> Vec<Difference> {
+    let mut found = Vec::new();
+    let texts = [
+        ("priority", before.priority.as_str(), after.priority.as_str()),
+        ("message", before.message.as_str(), after.message.as_str()),
+    ];
+    for (field, before, after) in texts {
+        if before != after {
+            let raw = |text: &str| serde_json::value::to_raw_value(text).ok();
+            found.push(Difference { path: field.into(), from: raw(before), to: raw(after) });
+        }
+    }
+    differences("data", before.data.raw(), after.data.raw(), &mut found);
+    found
 }
 
 /// Adds to `found` every place below `path` where the two part. Objects are compared member by

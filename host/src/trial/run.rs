@@ -6,17 +6,14 @@ use std::{path::Path, sync::Arc, time::Duration};
 use thiserror::Error;
 
 use super::{
-    difference::{Difference, differences},
-    story::{Commanded, Cost, Emitted, Story, Totals},
+    difference::changes,
+    react::{Reacted, react},
+    story::{Cost, Story, Totals},
 };
 use crate::{
-    event::{Draft, Event, EventId, LogEntry, Seq, Timestamp},
+    event::{Draft, EventId, LogEntry, Seq, Timestamp},
     pipeline::{Rehearsed, rehearse},
-    plugin::{
-        Action, Delivery, Environment, LoadError, Plugin, PluginSet, ReactError, Registry,
-        RegistryError, Said,
-    },
-    reaction::decision::{self, Wish},
+    plugin::{Environment, LoadError, Plugin, PluginSet, Registry, RegistryError, Said},
     store::state::State,
 };
 
@@ -123,7 +120,10 @@ impl Trial {
             let before = self.plugin.stats().time();
             if let Some(entry) = entry.filter(|entry| self.reacts_to(entry)) {
                 story.seen = true;
-                self.react(&entry, story).await;
+                let Reacted { emits, commands, failures, attempts } =
+                    react(&self.plugin, &entry).await;
+                (story.emits, story.commands, story.attempts) = (emits, commands, attempts);
+                story.failures.extend(failures);
                 story.said.extend(self.take_said());
             }
             if story.seen {
@@ -196,85 +196,6 @@ impl Trial {
             && entry.dropped.is_none()
             && self.plugin.wants(&entry.event, &entry.subject)
     }
-
-    /// Reacts to one event until it is done or given up, without the waits of a host.
-    async fn react(&self, entry: &LogEntry, story: &mut Story) {
-        let retries = self.plugin.manifest().reaction.retries.get();
-        loop {
-            let delivery = Delivery { entry, attempt: story.attempts };
-            match self.plugin.react(delivery).await.1 {
-                Ok(actions) => {
-                    self.act(entry, actions, story);
-                    break;
-                }
-                Err(ReactError::Retry { .. }) if story.attempts <= retries => story.attempts += 1,
-                Err(e) => {
-                    story.failures.push(e.to_string());
-                    break;
-                }
-            }
-        }
-        // With the cursor, or with the dead letter.
-        self.plugin
-            .reaction_state()
-            .take()
-            .into_iter()
-            .for_each(|written| written.commit_in_memory());
-    }
-
-    fn act(&self, entry: &LogEntry, actions: Vec<Action>, story: &mut Story) {
-        for (index, action) in actions.iter().enumerate() {
-            let emission = match action {
-                Action::Emit(emission) => emission.clone(),
-                Action::Command(wish) => {
-                    if let Ok((command, granted)) = decision::command(&self.plugin, wish) {
-                        let command = command.to_string();
-                        story.commands.push(Commanded { command, granted });
-                    }
-                    continue;
-                }
-            };
-            let Ok(Wish { draft, subject, is_granted }) =
-                decision::wish(&self.plugin, entry, index, emission)
-            else {
-                continue;
-            };
-            let Event { id, event_type, priority, session_id, project_id, message, data, .. } =
-                draft.into_event(entry.event.timestamp);
-            story.emits.push(Emitted {
-                id,
-                subject,
-                granted: is_granted,
-                event_type,
-                priority,
-                session_id,
-                project_id,
-                message,
-                data,
-            });
-        }
-        // The host's own verdict: all of them, or why none.
-        if let Err(refusal) = decision::decide(&self.plugin, entry, actions) {
-            story.failures.push(refusal.reason);
-        }
-    }
-}
-
-/// What is different between an event before and after.
-fn changes(before: &Event, after: &Event) -> Vec<Difference> {
-    let mut found = Vec::new();
-    let texts = [
-        ("priority", before.priority.as_str(), after.priority.as_str()),
-        ("message", before.message.as_str(), after.message.as_str()),
-    ];
-    for (field, before, after) in texts {
-        if before != after {
-            let raw = |text: &str| serde_json::value::to_raw_value(text).ok();
-            found.push(Difference { path: field.into(), from: raw(before), to: raw(after) });
-        }
-    }
-    differences("data", before.data.raw(), after.data.raw(), &mut found);
-    found
 }
 
 /// The id of the event that has none of its own and stands in this line: the same at every run.

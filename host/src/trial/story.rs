@@ -4,7 +4,10 @@ use serde::Serialize;
 
 use super::difference::{Difference, by_path};
 use crate::{
-    event::{Data, EventId, EventPriority, EventType, Message, ProjectId, SessionId, Subject},
+    event::{
+        Data, Digest, Draft, Event, EventId, EventPriority, EventType, Message, ProjectId,
+        SessionId, Subject,
+    },
     plugin::Said,
 };
 
@@ -68,6 +71,30 @@ pub struct Emitted {
     pub message: Message,
     /// Structured payload.
     pub data: Data,
+}
+
+impl Emitted {
+    /// `event`, which is or would be published on `subject`.
+    pub(super) fn of(event: Event, subject: Subject, granted: bool) -> Self {
+        let Event { id, event_type, priority, session_id, project_id, message, data, .. } = event;
+        Self { id, subject, granted, event_type, priority, session_id, project_id, message, data }
+    }
+
+    /// What a host would keep of its content: all of it is given but the time.
+    pub(super) fn digest(&self) -> Digest {
+        let Self { id, event_type, priority, session_id, project_id, message, data, .. } = self;
+        let draft = Draft {
+            id: Some(*id),
+            event_type: event_type.clone(),
+            priority: Some(*priority),
+            session_id: session_id.clone(),
+            project_id: project_id.clone(),
+            timestamp: None,
+            message: Some(message.clone()),
+            data: Some(data.clone()),
+        };
+        draft.digest()
+    }
 }
 
 /// A command that a reaction wants given to the host. A trial gives none.

@@ -14,9 +14,10 @@ mod list;
 mod new;
 mod order;
 mod project;
-mod recording;
+pub(super) mod recording;
 mod reload;
 mod rollback;
+mod shadow;
 mod state;
 mod test;
 
@@ -60,5 +61,6 @@ subcommands! {
     Build: build,
     Test: test,
     Bench: bench,
+    Shadow: shadow,
     Dev: dev,
 }

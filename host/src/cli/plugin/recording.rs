@@ -52,7 +52,7 @@ impl Recording {
 }
 
 /// `KEY=VALUE`, for clap.
-pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
+pub(in crate::cli) fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err(format!("{text:?} is no KEY=VALUE")),

@@ -4,13 +4,13 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, anyhow};
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use super::recording::{Recording, key_value};
 use crate::{
     cli::{
+        differences::{SHOWN, difference_lines},
         filters::parse,
-        output::{Colour, Colours, Output, json_line, note, plain},
+        output::{Colour, Colours, Output, note, plain},
         table::cut,
     },
     event::Timestamp,
@@ -22,8 +22,6 @@ use crate::{
 const BATCH: u8 = 64;
 /// When events happen of which no one says when: 2026-01-01T00:00:00Z, in microseconds.
 const SOME_TIME: i64 = 1_767_225_600_000_000;
-/// The longest value or text that is shown, in columns.
-const SHOWN: usize = 400;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -164,7 +162,7 @@ impl Page {
         let said = trial.take_said();
         if self.json {
             let (name, version) = (plugin.name(), plugin.version());
-            self.object("plugin", &serde_json::json!({"name": name, "version": version, "sha256": **plugin.hash(), "roles": roles, "said": said}))?;
+            self.output.object("plugin", &serde_json::json!({"name": name, "version": version, "sha256": **plugin.hash(), "roles": roles, "said": said}))?;
             return Ok(());
         }
         let line = format!(
@@ -182,16 +180,16 @@ impl Page {
     fn told(&mut self, told: &Told, (first, last): (u64, u64)) -> anyhow::Result<()> {
         for story in &told.stories {
             match self.json {
-                true if story.seen => self.object("event", story)?,
+                true if story.seen => self.output.object("event", story)?,
                 true => {}
                 false => self.story(story)?,
             }
         }
         match (told.said.is_empty(), self.json) {
             (true, _) => Ok(()),
-            (false, true) => {
-                self.object("said", &serde_json::json!({"lines": [first, last], "said": told.said}))
-            }
+            (false, true) => self
+                .output
+                .object("said", &serde_json::json!({"lines": [first, last], "said": told.said})),
             (false, false) => {
                 self.output.line(&format!("lines {first} to {last}"))?;
                 self.said(&told.said)
@@ -252,16 +250,8 @@ impl Page {
     }
 
     fn differences(&mut self, differences: &[Difference]) -> anyhow::Result<()> {
-        for Difference { path, from, to } in differences {
-            let (good, bad) = (self.colours.good(), self.colours.bad());
-            for (sign, style, side) in [('-', bad, from), ('+', good, to)] {
-                if let Some(value) = side.as_deref().map(RawValue::get) {
-                    let line = format!("{sign} {path} {}", json_line(value));
-                    self.styled(style, &format!("    {}", cut(&plain(line.trim()), SHOWN)))?;
-                }
-            }
-        }
-        Ok(())
+        let lines = difference_lines("", differences, self.colours);
+        lines.into_iter().try_for_each(|line| self.output.line(&line))
     }
 
     fn said(&mut self, said: &[Said]) -> anyhow::Result<()> {
@@ -278,6 +268,7 @@ impl Page {
         if self.json {
             let parts: Vec<_> = parts.iter().map(|part| serde_json::json!({"path": part.path, "expected": part.from, "found": part.to})).collect();
             return self
+                .output
                 .object("unexpected", &serde_json::json!({"about": about, "differences": parts}));
         }
         self.output.line(&format!("not as expected: {}", plain(about)))?;
@@ -293,7 +284,7 @@ impl Page {
             cost: Cost,
         }
         if self.json {
-            return self.object("summary", &Summary { totals, cost });
+            return self.output.object("summary", &Summary { totals, cost });
         }
         let Totals { events, seen, dropped, held, patched, emitted, failed } = totals;
         self.output.line(&format!(
@@ -314,16 +305,5 @@ impl Page {
 
     fn styled(&mut self, style: owo_colors::Style, line: &str) -> anyhow::Result<()> {
         self.output.line(&style.style(line).to_string())
-    }
-
-    fn object(&mut self, kind: &str, value: &impl Serialize) -> anyhow::Result<()> {
-        #[derive(Serialize)]
-        struct Line<'a, T> {
-            kind: &'a str,
-            #[serde(flatten)]
-            value: &'a T,
-        }
-        let line = serde_json::to_string(&Line { kind, value })?;
-        self.output.line(&json_line(&line))
     }
 }

@@ -184,7 +184,7 @@ fn a_summary_can_be_read_by_a_person() {
         },
         Plugin { name: "noise-filter".into(), roles: vec!["filter".into()], ..Plugin::default() },
     ];
-    let status = Status { head: 6, dead_letters: 1, plugins_folder: None };
+    let status = Status { head: 6, dead_letters: 1, ..Status::default() };
     let page = tally.page("http://h:1", " --url http://h:1", &plugins, &status, Colours::none());
     let (head, rest) = page.split_first().unwrap();
     assert!(head.starts_with("6 events at http://h:1, happened from "), "{head}");

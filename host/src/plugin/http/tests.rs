@@ -32,7 +32,7 @@ fn http(granted: &[&str], resolve: Resolve) -> Http {
     let granted: Vec<Destination> = granted.iter().map(|text| text.parse().unwrap()).collect();
     let client = Client { resolve, ..Client::new(&granted) };
     let denials = Arc::new(Denials::new("test".parse().unwrap()));
-    let mut http = Http::new(Arc::new(client), denials);
+    let mut http = Http::new(Arc::new(client), denials, None);
     http.begin_call(None);
     http
 }

@@ -161,6 +161,21 @@ impl State {
         Arc::clone(bucket)
     }
 
+    /// Puts entries into state that is kept in memory, before its plugin is loaded.
+    ///
+    /// # Errors
+    /// [`StateError`] when a key or value is out of bounds; nothing is put there then.
+    pub fn fill(
+        &self,
+        plugin: &PluginName,
+        side: Side,
+        entries: Vec<StateEntry>,
+    ) -> Result<(), StateError> {
+        let writes = entries.into_iter().map(|entry| (entry.key, Some(entry.value))).collect();
+        self.bucket(plugin, side).edit(writes, false)?.commit_in_memory();
+        Ok(())
+    }
+
     /// Whose turn it is to write in the pipeline's buckets.
     pub fn pipeline_turn(&self) -> &Turn {
         &self.0.pipeline

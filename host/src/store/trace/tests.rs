@@ -443,7 +443,7 @@ async fn changes_of_before_this_was_recorded_are_told_as_far_as_they_are_known()
            CREATE TABLE changes (seq INTEGER NOT NULL, position INTEGER NOT NULL, plugin TEXT NOT NULL,
                version TEXT NOT NULL, patch TEXT NOT NULL, PRIMARY KEY (seq, position)) STRICT, WITHOUT ROWID;
            INSERT INTO changes VALUES (2, 0, 'triage', 'abc', '{"message":"new"}');
-           PRAGMA user_version = 7;"#,
+           PRAGMA user_version = 8;"#,
     )
     .unwrap();
     drop(db);
