@@ -12,6 +12,7 @@
 )]
 
 mod api;
+mod archive;
 mod authors;
 mod bad_input;
 mod capabilities;
@@ -29,6 +30,7 @@ mod plugins;
 mod reactions;
 mod reload;
 mod reload_matrix;
+mod replay;
 mod state;
 mod stream;
 mod trial;

@@ -1,8 +1,10 @@
-//! Which events: the flags that `tail` and `events` share.
+//! Which events: the flags that `tail`, `events`, `replay` and `export` share.
 
 use std::str::FromStr;
 
-use crate::event::{EventPriority, EventType, ProjectId, Reason, SessionId, SubjectPattern};
+use crate::event::{
+    EventPriority, EventType, ProjectId, Reason, Selection, SessionId, SubjectPattern,
+};
 
 use super::client::Params;
 
@@ -43,6 +45,25 @@ impl Filters {
             params.push(("include_dropped", "true".into()));
         }
         params
+    }
+
+    /// As the log itself takes them.
+    pub(super) fn selection(&self, subjects: &[SubjectPattern]) -> Selection {
+        Selection {
+            types: self.types.clone(),
+            patterns: subjects.to_vec(),
+            project: self.project.clone(),
+            session: self.session.clone(),
+            min_priority: self.min_priority.unwrap_or_default(),
+            since: None,
+            until: None,
+            include_dropped: self.include_dropped,
+        }
+    }
+
+    /// Whether events that a filter hid are wanted too.
+    pub(super) fn include_dropped(&self) -> bool {
+        self.include_dropped
     }
 }
 

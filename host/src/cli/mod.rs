@@ -4,14 +4,15 @@
 //! speaks HTTP), `answers` (what the host says), `filters` (which events), `output` (standard
 //! output, made safe for terminals), `table` and `times`. `emit` reads events out of text with
 //! `input`, groups them with `batches` and gets them there with `sender`; `summary` counts with
-//! `tally`.
+//! `tally`. `export`, `import` and `doctor` open the file of a log themselves.
 //!
 //! A client command knows the host's API and the types of `event`, nothing else of the host: it
 //! must work against a host on another machine. `plugin check`, `build`, `test` and `bench` ask nobody and use
 //! the plugin room and the trials themselves. What comes back is never trusted: nothing that a
 //! sender wrote reaches a terminal unescaped.
 //!
-//! Exit codes: 0 done, 1 failed, 2 used wrongly. A closed standard output (`| head`) is no failure.
+//! Exit codes: 0 done, 1 failed, 2 used wrongly, 130 a replay that was interrupted. A closed standard
+//! output (`| head`) is no failure.
 
 mod answers;
 mod batches;
@@ -21,10 +22,15 @@ mod config;
 mod doctor;
 mod emit;
 mod events;
+mod export;
 mod filters;
+mod import;
 mod input;
 mod output;
 mod plugin;
+mod progress;
+mod range;
+mod replay;
 mod sender;
 mod serve;
 mod summary;
@@ -62,6 +68,8 @@ Examples:
   ennio tail 'ennio.ci.*.failing'                     watch events as they come
   ennio events --since 2h --min-priority urgent       look back
   ennio summary                                       what happened so far
+  ennio replay --from 7d --to-nats                    send a week once more
+  ennio export log.ndjson.zst                         the whole log as a file
 
 Exit codes: 0 done, 1 failed, 2 used wrongly.";
 
@@ -73,6 +81,9 @@ enum Command {
     Events(events::Args),
     Plugin(plugin::Args),
     Summary(summary::Args),
+    Replay(replay::Args),
+    Export(export::Args),
+    Import(import::Args),
     Doctor(doctor::Args),
     Config(config::Args),
     Completions(completions::Args),
@@ -95,6 +106,9 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Events(args) => events::run(args).await,
         Command::Plugin(args) => plugin::run(args).await,
         Command::Summary(args) => summary::run(args).await,
+        Command::Replay(args) => replay::run(args).await,
+        Command::Export(args) => export::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Config(args) => config::run(args).await,
         Command::Completions(args) => completions::run(args),
