@@ -56,7 +56,7 @@ pub(super) struct History {
 
 enum Source {
     Host { client: Client, params: Params },
-    File { log: archive::History, selection: Selection },
+    File { log: Box<archive::History>, selection: Selection },
 }
 
 impl History {
@@ -64,7 +64,7 @@ impl History {
     pub(super) async fn open(args: &Args, mut part: Part) -> anyhow::Result<Self> {
         let (from, head) = match &args.db {
             Some(path) => {
-                let log = archive::History::open(path)?;
+                let log = Box::new(archive::History::open(path)?);
                 let head = log.head()?;
                 let mut selection = args.filters.selection(&args.subject);
                 (selection.since, selection.until) = (part.since, part.until);

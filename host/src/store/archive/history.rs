@@ -48,7 +48,7 @@ impl History {
     /// # Errors
     /// [`ArchiveError::Database`] when SQLite fails.
     pub fn cursors(&self) -> Result<BTreeMap<String, Seq>, ArchiveError> {
-        let read = || {
+        let read = || -> rusqlite::Result<_> {
             let mut find = self.db.prepare("SELECT name, seq FROM cursors")?;
             let rows = find.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as Seq)))?;
             rows.collect()

@@ -42,7 +42,7 @@ pub struct Imported {
 ///
 /// # Errors
 /// [`ArchiveError::Differs`] when the log holds something else, [`ArchiveError::Open`] when a host
-/// runs on it, and those of [`ArchiveReader::next`]. What was committed before the error stays, and
+/// runs on it, and those of [`ArchiveReader::record`]. What was committed before the error stays, and
 /// the import of the good export goes on from there.
 pub fn import<R: BufRead>(
     path: &Path,
@@ -61,7 +61,7 @@ pub fn import<R: BufRead>(
             db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sqlite)?;
         let (full, mut bytes) = (place.done.added + EVENTS, 0);
         while place.done.added < full && bytes < BYTES {
-            let Some(record) = export.next()? else {
+            let Some(record) = export.record()? else {
                 is_all = true;
                 break;
             };

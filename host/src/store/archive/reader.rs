@@ -52,7 +52,7 @@ impl<R: BufRead> ArchiveReader<R> {
     ///
     /// # Errors
     /// [`ArchiveError::Truncated`], [`ArchiveError::Damaged`] and [`ArchiveError::Line`].
-    pub fn next(&mut self) -> Result<Option<Record>, ArchiveError> {
+    pub fn record(&mut self) -> Result<Option<Record>, ArchiveError> {
         self.text.clear();
         if !read_line(&mut self.from, &mut self.text)? {
             return Err(ArchiveError::Truncated { line: self.line });
@@ -78,9 +78,9 @@ impl<R: BufRead> ArchiveReader<R> {
     /// Reads to the end, and tells whether all is what was exported.
     ///
     /// # Errors
-    /// As [`ArchiveReader::next`].
+    /// As [`ArchiveReader::record`].
     pub fn verify(mut self, mut progress: impl FnMut(Seq, Seq)) -> Result<(), ArchiveError> {
-        while let Some(record) = self.next()? {
+        while let Some(record) = self.record()? {
             progress(record.entry.seq, self.header.last);
         }
         Ok(())
