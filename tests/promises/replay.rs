@@ -335,6 +335,34 @@ async fn nats_gets_the_rest_of_a_replay_that_was_interrupted_or_killed() {
 }
 
 #[tokio::test]
+async fn a_spacing_is_that_of_what_came_from_outside() {
+    let plugins = Plugins::new().with_sidecar(
+        "both",
+        "two-roles",
+        "[capabilities]\nemit = [\"ennio.custom.>\"]\n",
+    );
+    let setup = Setup::new().plugins(plugins.path());
+    let host = setup.start();
+    // Two moments of an earlier day, and between them in the log what is emitted now.
+    for time in ["09:30:00.000000", "09:30:00.010000"] {
+        let mut event = event("ci_failing");
+        event["message"] = "react to this".into();
+        event["timestamp"] = format!("2026-08-01T{time}Z").into();
+        host.publish(&event).await;
+        host.settled().await;
+    }
+    let state = tempfile::tempdir().unwrap();
+    let words = ["--to-stdout", "--url", &host.url, "--speed", "1x"];
+    let (code, found, said) = run(&mut replay(state.path(), &words));
+    assert_eq!(code, 0, "{said}");
+    let caused: Vec<bool> = found
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["caused_by"].is_object())
+        .collect();
+    assert_eq!(caused, [false, true, false, true]);
+}
+
+#[tokio::test]
 async fn a_server_that_goes_away_ends_a_replay_which_then_goes_on() {
     let mut server = NatsServer::jetstream();
     let setup = Setup::new();

@@ -69,7 +69,8 @@ EVENT-replay-ID: a stream takes it although it has the event, and takes it once 
 pub(super) struct Args {
     #[command(flatten)]
     to: Target,
-    /// max, or a multiple of the speed at which it happened, by the events' timestamps: 1x, 10x, 0.5x
+    /// max, or a multiple of the speed at which it happened, by the events' timestamps: 1x, 10x,
+    /// 0.5x; what reactions emitted follows at once
     #[arg(long, value_name = "SPEED", default_value = "max")]
     speed: Speed,
     /// Only count what would be sent
@@ -243,7 +244,7 @@ impl Run {
                 return Ok(Outcome::Done);
             };
             for item in page {
-                if let Some(due) = pace.due(item.entry.event.timestamp, Instant::now()) {
+                if let Some(due) = due(&mut pace, &item) {
                     self.deliver(&mut chunk).await?;
                     self.wait(due, item.entry.seq).await?;
                 }
@@ -289,6 +290,15 @@ impl Run {
         }
         self.progress.message(String::new());
         Ok(())
+    }
+}
+
+/// What a reaction emitted follows at once on what came before it: in a log that was filled with an
+/// earlier day, only reactions happened when the host ran.
+fn due(pace: &mut Pace, item: &Item) -> Option<Instant> {
+    match item.entry.caused_by {
+        Some(_) => None,
+        None => pace.due(item.entry.event.timestamp, Instant::now()),
     }
 }
 

@@ -30,7 +30,7 @@ impl<R: BufRead> ArchiveReader<R> {
     /// [`ArchiveError::NotAnExport`] and [`ArchiveError::NewerFormat`] after the first line.
     pub fn open(mut from: R) -> Result<Self, ArchiveError> {
         let mut text = Vec::new();
-        if !read_line(&mut from, &mut text)? {
+        if !read_line(&mut from, &mut text, 0)? {
             return Err(ArchiveError::NotAnExport("there is no line in it".into()));
         }
         let header: HeaderLine = serde_json::from_slice(&text)
@@ -54,7 +54,7 @@ impl<R: BufRead> ArchiveReader<R> {
     /// [`ArchiveError::Truncated`], [`ArchiveError::Damaged`] and [`ArchiveError::Line`].
     pub fn record(&mut self) -> Result<Option<Record>, ArchiveError> {
         self.text.clear();
-        if !read_line(&mut self.from, &mut self.text)? {
+        if !read_line(&mut self.from, &mut self.text, self.line)? {
             return Err(ArchiveError::Truncated { line: self.line });
         }
         self.line += 1;
@@ -98,19 +98,24 @@ impl<R: BufRead> ArchiveReader<R> {
             return Err(ArchiveError::Damaged("its SHA-256 is another one".into()));
         }
         self.text.clear();
-        match read_line(&mut self.from, &mut self.text)? {
-            true => Err(ArchiveError::Damaged(format!("something follows on line {line}"))),
-            false => Ok(()),
+        read_line(&mut self.from, &mut self.text, line)?;
+        match self.text.is_empty() {
+            true => Ok(()),
+            false => Err(ArchiveError::Damaged(format!("something follows on line {line}"))),
         }
     }
 }
 
-/// One line with its line break; `false` when there is no whole one.
-fn read_line(from: &mut impl BufRead, text: &mut Vec<u8>) -> Result<bool, ArchiveError> {
+/// The line behind `line`, with its line break; `false` when there is no whole one.
+fn read_line(from: &mut impl BufRead, text: &mut Vec<u8>, line: u64) -> Result<bool, ArchiveError> {
     match from.take(MAX_LINE).read_until(b'\n', text) {
+        Ok(length) if length as u64 == MAX_LINE => {
+            let reason = format!("longer than {MAX_LINE} bytes");
+            Err(ArchiveError::Line { line: line + 1, reason })
+        }
         Ok(_) => Ok(text.ends_with(b"\n")),
-        // How a compressed text ends that was cut.
-        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        // How a compressed text ends that was cut, even where only its last mark is missing.
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Err(ArchiveError::Truncated { line }),
         Err(e) => Err(ArchiveError::Read(e)),
     }
 }

@@ -189,6 +189,20 @@ fn a_running_host_keeps_its_log() {
 }
 
 #[test]
+fn nothing_may_follow_on_the_last_line() {
+    let text = exported(&log(numbered(2), 0), Selection::everything());
+    for more in [&b"x"[..], b"\n", &text] {
+        let text = [&text[..], more].concat();
+        let read = ArchiveReader::open(&*text).and_then(|export| export.verify(|_, _| {}));
+        let error = read.unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "not what was exported: something follows on line 4 (copy or export it again)"
+        );
+    }
+}
+
+#[test]
 fn what_is_no_export_says_so() {
     for (text, part) in [
         ("", "no export of an Ennio log: there is no line in it"),
