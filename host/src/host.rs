@@ -24,14 +24,16 @@ use crate::{
         Cache, CacheError, Change, Disabled, PluginStatus, Registry, RegistryError, TrustedKeys,
         WatchOptions, Watcher,
     },
-    reaction::{Positions, Reactions},
+    reaction::{Progress, Reactions},
     store::{
         Observer, OpenError, Reader, Store, StoreError,
         state::{EditError, Side, State, Write},
     },
 };
+pub use dead_letters::{Letters, Retried};
 use operator::Operator;
 
+mod dead_letters;
 mod operator;
 
 /// Why a host does not start.
@@ -167,8 +169,9 @@ impl Builder {
             plugins: Arc::clone(&plugins),
             store: Arc::clone(&store),
             bus: bus.clone(),
-            positions: Positions::default(),
+            progress: Progress::default(),
             nats: nats.clone(),
+            letters: Mutex::default(),
             stop: watch::Sender::new(None),
         });
         let reactions = Reactions::start(
@@ -177,7 +180,7 @@ impl Builder {
             Arc::clone(&store),
             pipeline.clone(),
             Arc::clone(&operator) as _,
-            operator.positions.clone(),
+            operator.progress.clone(),
         )
         .await;
         let allowed = self.nats_commands;
@@ -239,8 +242,26 @@ impl Host {
     }
 
     /// Every plugin that runs, failed to or is disabled, by name.
-    pub fn plugins(&self) -> Vec<PluginStatus> {
-        self.operator.plugins()
+    pub async fn plugins(&self) -> Vec<PluginStatus> {
+        self.operator.plugins().await
+    }
+
+    /// Has reactions try dead letters again, at once where the plugin is loaded; else as soon as it
+    /// is. One that is gone is no error, and not counted.
+    ///
+    /// # Errors
+    /// [`StoreError`] when not all of them are retried; those that were stay so.
+    pub async fn retry_dead_letters(&self, which: Letters) -> Result<Retried, StoreError> {
+        self.operator.retry_letters(which).await
+    }
+
+    /// Throws dead letters away, with their attempts; the events stay in the log. How many; one that
+    /// is gone is no error, and not counted.
+    ///
+    /// # Errors
+    /// [`StoreError`] when not all of them are discarded; those that were stay so.
+    pub async fn discard_dead_letters(&self, which: Letters) -> Result<u64, StoreError> {
+        self.operator.discard_letters(which).await
     }
 
     /// How far everything has come, as JSON.
@@ -299,7 +320,7 @@ impl Host {
 
     /// How far each reaction has come, by plugin.
     pub fn reactions(&self) -> BTreeMap<String, u64> {
-        self.operator.positions.all()
+        self.operator.progress.all()
     }
 
     /// How the NATS publisher is doing; `None` for a host without one.

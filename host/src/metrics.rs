@@ -78,6 +78,10 @@ pub struct Metrics {
     pub plugin_rollbacks: Family<PluginLabels, Counter>,
     /// Whether an operator has taken it out of the flow, 0 or 1.
     pub plugin_disabled: Family<PluginLabels, Gauge>,
+    /// Events that a reaction comes back to.
+    pub reaction_waiting: Family<PluginLabels, Gauge>,
+    /// Events that a reaction gave up on.
+    pub dead_letters: Family<PluginLabels, Gauge>,
     /// Whether the NATS connection stands, 0 or 1.
     pub nats_connected: Gauge,
     /// Events handed to the NATS server since the host started, repetitions included.
@@ -107,6 +111,8 @@ impl Default for Metrics {
             plugin_loads: Family::default(),
             plugin_rollbacks: Family::default(),
             plugin_disabled: Family::default(),
+            reaction_waiting: Family::default(),
+            dead_letters: Family::default(),
             nats_connected: Gauge::default(),
             nats_published: Gauge::default(),
             nats_skipped: Gauge::default(),
@@ -130,6 +136,8 @@ impl Metrics {
             plugin_rollbacks: Family::default(),
             plugin_disabled: Family::default(),
             plugin_quarantined: Family::default(),
+            reaction_waiting: Family::default(),
+            dead_letters: Family::default(),
             ..self.clone()
         }
     }
@@ -213,6 +221,12 @@ impl Metrics {
             "Whether an operator has taken it out of the flow",
             self.plugin_disabled.clone(),
         );
+        r.register(
+            "reaction_waiting_events",
+            "Events that a reaction comes back to",
+            self.reaction_waiting.clone(),
+        );
+        r.register("dead_letters", "Events that a reaction gave up on", self.dead_letters.clone());
         r.register(
             "nats_connected",
             "Whether the NATS connection stands",

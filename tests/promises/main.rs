@@ -18,6 +18,7 @@ mod bad_input;
 mod capabilities;
 mod cli;
 mod control;
+mod dead_letters;
 mod durability;
 mod harness;
 mod hostile;

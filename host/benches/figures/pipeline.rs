@@ -67,7 +67,7 @@ async fn through(plugins: &[(&str, &str)], events: u64) -> f64 {
     install(&plugin_folder, plugins);
     let host = Host::builder(folder.path().join("ennio.db")).plugins(plugin_folder).start();
     let host = Arc::new(host.await.unwrap());
-    assert_eq!(host.plugins().iter().filter(|p| p.hash.is_some()).count(), plugins.len());
+    assert_eq!(host.plugins().await.iter().filter(|p| p.hash.is_some()).count(), plugins.len());
     let mut source = Source::new();
     let mut batches: Vec<Vec<Draft>> =
         (0..events / BATCH as u64).map(|_| source.drafts(BATCH)).collect();

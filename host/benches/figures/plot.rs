@@ -33,11 +33,21 @@ pub fn draw(points: &[Point], folder: &Path) {
             let lines = of_unit.map(|point| (point.line, x(point), point.y)).collect();
             panel(area, axis, unit, lines);
         }
-        let memory =
-            points.iter().map(|point| ("the host's memory at most", x(point), point.memory));
-        panel(areas.last().unwrap(), axis, "MB", memory.collect());
+        panel(areas.last().unwrap(), axis, "MB", memory(&points));
         root.present().unwrap();
     }
+}
+
+/// The most that any line of the figure took, at each place of the axis.
+fn memory(points: &[&Point]) -> Vec<(&'static str, f64, f64)> {
+    let mut most: Vec<(f64, f64)> = Vec::new();
+    for point in points {
+        match most.iter_mut().find(|(at, _)| *at == x(point)) {
+            Some((_, memory)) => *memory = memory.max(point.memory),
+            None => most.push((x(point), point.memory)),
+        }
+    }
+    most.into_iter().map(|(x, memory)| ("the host's memory at most", x, memory)).collect()
 }
 
 /// No plugin has a place on a logarithmic axis as well.
@@ -50,7 +60,7 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 fn panel(area: &Area<'_>, axis: &str, unit: &str, points: Vec<(&str, f64, f64)>) {
     let xs = || points.iter().map(|(_, x, _)| *x);
     let (low, high) = (xs().fold(f64::MAX, f64::min), xs().fold(0.0, f64::max));
-    let top = points.iter().map(|(_, _, y)| *y).fold(0.0, f64::max) * 1.25;
+    let top = points.iter().map(|(_, _, y)| *y).fold(0.0, f64::max) * 1.5;
     let mut chart = ChartBuilder::on(area)
         .margin(8)
         .x_label_area_size(34)

@@ -7,6 +7,7 @@
 
 mod body;
 mod control;
+mod dead_letters;
 mod events;
 mod guard;
 mod observe;
@@ -61,6 +62,10 @@ fn router(host: Arc<Host>, guard: Guard, closing: watch::Receiver<bool>) -> Rout
             "/v1/plugins/{name}/state/{bucket}/{key}",
             get(state::get).put(state::put).delete(state::delete),
         )
+        .route("/v1/dead-letters", get(dead_letters::list).delete(dead_letters::discard))
+        .route("/v1/dead-letters/retry", post(dead_letters::retry))
+        .route("/v1/dead-letters/{id}", get(dead_letters::one).delete(dead_letters::discard_one))
+        .route("/v1/dead-letters/{id}/retry", post(dead_letters::retry_one))
         .route("/v1/status", get(observe::status))
         .route("/healthz", get(observe::healthz))
         .route("/readyz", get(observe::readyz))

@@ -23,7 +23,7 @@ pub(super) struct Plugins {
 }
 
 pub(super) async fn plugins(State(api): State<Api>) -> axum::Json<Plugins> {
-    axum::Json(Plugins { plugins: api.host.plugins() })
+    axum::Json(Plugins { plugins: api.host.plugins().await })
 }
 
 pub(super) async fn status(
@@ -51,7 +51,7 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
     metrics.bus_lagged.inner().store(host.bus().lagged(), Ordering::Relaxed);
     // A plugin that was unloaded leaves no figure behind, and a counter begins anew with a version,
     // as counters do with a process.
-    for plugin in host.plugins() {
+    for plugin in host.plugins().await {
         let labels = PluginLabels { plugin: plugin.name };
         metrics.plugin_calls.get_or_create(&labels).inc_by(plugin.calls);
         metrics.plugin_events.get_or_create(&labels).inc_by(plugin.events);
@@ -65,6 +65,12 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
         metrics.plugin_disabled.get_or_create(&labels).set(disabled.into());
         let quarantined = plugin.state == PluginState::Quarantined;
         metrics.plugin_quarantined.get_or_create(&labels).set(quarantined.into());
+    }
+    // Of plugins that are not loaded too: nobody else would remember them.
+    for (plugin, backlog) in host.log().backlogs().await.unwrap_or_default() {
+        let labels = PluginLabels { plugin };
+        metrics.reaction_waiting.get_or_create(&labels).set(backlog.waiting as i64);
+        metrics.dead_letters.get_or_create(&labels).set(backlog.dead_letters as i64);
     }
     for (plugin, position) in host.reactions() {
         let labels = SinkLabels { sink: format!("reaction/{plugin}") };

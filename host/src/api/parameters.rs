@@ -128,7 +128,7 @@ impl Parameters {
     }
 }
 
-fn parsed<T: FromStr<Err: Display>>(name: &str, value: &str) -> Result<T, Problem> {
+pub(super) fn parsed<T: FromStr<Err: Display>>(name: &str, value: &str) -> Result<T, Problem> {
     value.parse().map_err(|e| Problem::parameter(name, e))
 }
 
@@ -139,7 +139,7 @@ pub(super) fn seq(name: &str, value: &str) -> Result<Seq, Problem> {
     })
 }
 
-fn unknown(name: &str, names: &[&'static str]) -> Problem {
+pub(super) fn unknown(name: &str, names: &[&'static str]) -> Problem {
     let nearest = names
         .iter()
         .map(|known| (strsim::jaro_winkler(name, known), known))

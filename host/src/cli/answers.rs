@@ -150,6 +150,9 @@ pub(super) struct Plugin {
     pub(super) last_error: Option<String>,
     pub(super) time_seconds: f64,
     pub(super) cursor: Option<Seq>,
+    pub(super) waiting: u64,
+    pub(super) waiting_full: bool,
+    pub(super) dead_letters: u64,
 }
 
 /// What is left of a version's probation.

@@ -184,6 +184,18 @@ impl Client {
         self.send(self.request(Method::DELETE, path)).await.map(drop)
     }
 
+    /// Deletes what is chosen, and says what became of it.
+    pub(super) async fn delete_some<T: DeserializeOwned, P: AsRef<str>>(
+        &self,
+        path: &[P],
+        params: &Params,
+    ) -> Result<T, ClientError> {
+        let response = self.send(self.request(Method::DELETE, path).query(params)).await?;
+        let status = response.status();
+        let body = self.body(response).await?;
+        serde_json::from_slice(&body).map_err(|error| self.strange(status, error.to_string()))
+    }
+
     /// Posts lines of JSON.
     pub(super) async fn post<T: DeserializeOwned>(
         &self,

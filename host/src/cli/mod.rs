@@ -19,6 +19,7 @@ mod batches;
 mod client;
 mod completions;
 mod config;
+mod dead_letters;
 mod doctor;
 mod emit;
 mod events;
@@ -80,6 +81,7 @@ enum Command {
     Tail(tail::Args),
     Events(events::Args),
     Plugin(plugin::Args),
+    DeadLetters(dead_letters::Args),
     Summary(summary::Args),
     Replay(replay::Args),
     Export(export::Args),
@@ -105,6 +107,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Tail(args) => tail::run(args).await,
         Command::Events(args) => events::run(args).await,
         Command::Plugin(args) => plugin::run(args).await,
+        Command::DeadLetters(args) => dead_letters::run(args).await,
         Command::Summary(args) => summary::run(args).await,
         Command::Replay(args) => replay::run(args).await,
         Command::Export(args) => export::run(&args),

@@ -84,7 +84,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     // Before anybody is told that the host is ready: whoever waits for that may send a signal at once.
     let signals = Signals::listen()?;
     let server = Server::start(listener, Arc::clone(&host), guard)?;
-    let plugins = host.plugins();
+    let plugins = host.plugins().await;
     let running = plugins.iter().filter(|plugin| plugin.hash.is_some()).count();
     say(&format!(
         "ennio {} is ready on http://{} (log {}, {} events, {running} plugins{}, {} ms)",

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use futures::future::{BoxFuture, FutureExt as _};
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tracing::{info, warn};
 
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     event::{PluginName, Timestamp},
     nats::{NatsState, NatsStatus},
     plugin::{Disabled, PluginStatus, Registry, ReloadError, RollBackError},
-    reaction::Positions,
+    reaction::Progress,
     store::{Effect, Store, StoreError},
 };
 
@@ -21,19 +21,26 @@ pub(super) struct Operator {
     pub(super) plugins: Arc<Registry>,
     pub(super) store: Arc<Store>,
     pub(super) bus: Bus,
-    pub(super) positions: Positions,
+    pub(super) progress: Progress,
     pub(super) nats: Option<NatsStatus>,
+    /// Held by who has dead letters retried or discarded.
+    pub(super) letters: Mutex<()>,
     /// Becomes who asked the host to end.
     pub(super) stop: watch::Sender<Option<Origin>>,
 }
 
 impl Operator {
-    /// Every plugin that runs, failed to or is disabled, by name.
-    pub(super) fn plugins(&self) -> Vec<PluginStatus> {
-        let positions = self.positions.all();
+    /// Every plugin that runs, failed to or is disabled, by name. What each has not done is left out
+    /// while the log cannot be read.
+    pub(super) async fn plugins(&self) -> Vec<PluginStatus> {
+        let positions = self.progress.all();
+        let backlogs = self.store.reader().backlogs().await.inspect_err(|e| warn!("{e}")).ok();
         let mut plugins = self.plugins.status();
         for plugin in &mut plugins {
             plugin.cursor = positions.get(&plugin.name).copied();
+            plugin.backlog = backlogs
+                .as_ref()
+                .map(|backlogs| backlogs.get(&plugin.name).copied().unwrap_or_default());
         }
         plugins
     }
@@ -46,7 +53,9 @@ impl Operator {
 
     /// How far everything has come.
     pub(super) async fn status(&self) -> Result<Value, StoreError> {
-        let dead_letters = self.store.reader().count_dead_letters().await?;
+        let backlogs = self.store.reader().backlogs().await?;
+        let dead_letters: u64 = backlogs.values().map(|backlog| backlog.dead_letters).sum();
+        let waiting: u64 = backlogs.values().map(|backlog| backlog.waiting).sum();
         Ok(json!({
             "version": env!("CARGO_PKG_VERSION"),
             "head": self.bus.head(),
@@ -66,7 +75,8 @@ impl Operator {
                     "last_error": nats.last_error.map(|(at, error)| json!({"at": at, "error": error})),
                 })
             }),
-            "cursors": self.positions.all(),
+            "cursors": self.progress.all(),
+            "waiting": waiting,
             "dead_letters": dead_letters,
         }))
     }
@@ -76,15 +86,15 @@ impl Operator {
             Command::Status => Ok(self.status().await?),
             Command::Reload(None) => {
                 self.plugins.rescan(true).await;
-                Ok(json!({"plugins": self.plugins()}))
+                Ok(json!({"plugins": self.plugins().await}))
             }
             Command::Reload(Some(name)) => {
                 self.plugins.reload(name).await?;
-                self.plugin(name)
+                self.plugin(name).await
             }
             Command::RollBack(name) => {
                 self.plugins.roll_back(name, &origin.to_string())?;
-                self.plugin(name)
+                self.plugin(name).await
             }
             Command::Disable(name) => {
                 self.known(name)?;
@@ -93,13 +103,13 @@ impl Operator {
                 // On disk first: what was answered holds over a restart.
                 self.store.apply(vec![effect]).await?;
                 self.plugins.disable(name, Disabled { since, by });
-                self.plugin(name)
+                self.plugin(name).await
             }
             Command::Enable(name) => {
                 self.known(name)?;
                 self.store.apply(vec![Effect::EnablePlugin { name: name.clone() }]).await?;
                 self.plugins.enable(name).await?;
-                self.plugin(name).or(Ok(Value::Null))
+                self.plugin(name).await.or(Ok(Value::Null))
             }
             Command::Shutdown => {
                 self.stop.send_replace(Some(origin.clone()));
@@ -115,8 +125,8 @@ impl Operator {
         }
     }
 
-    fn plugin(&self, name: &PluginName) -> Result<Value, ControlError> {
-        let status = self.plugins().into_iter().find(|plugin| plugin.name == name.as_str());
+    async fn plugin(&self, name: &PluginName) -> Result<Value, ControlError> {
+        let status = self.plugins().await.into_iter().find(|plugin| plugin.name == name.as_str());
         match status.map(serde_json::to_value) {
             Some(Ok(status)) => Ok(status),
             Some(Err(e)) => Err(ControlError::Unavailable(e.to_string())),

@@ -59,6 +59,12 @@ pub(super) struct Breaker(State);
 
 const CLOSED: State = State::Closed { in_a_row: 0, seen: 0, failed: 0 };
 
+impl Default for Breaker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Breaker {
     pub(super) const fn new() -> Self {
         Self(CLOSED)

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::address::Destination;
 use crate::{
     control::CommandName,
-    event::{EventPriority, SubjectPattern},
+    event::{EventPriority, SubjectPattern, Timestamp},
 };
 
 /// What happens to an event that a filter or an enricher fails on.
@@ -49,7 +49,7 @@ pub struct Manifest {
     /// What it may use.
     #[serde(default)]
     pub limits: Limits,
-    /// How a reaction is tried again.
+    /// How a reaction gets its events.
     #[serde(default)]
     pub reaction: Reaction,
 }
@@ -125,13 +125,67 @@ pub struct Limits {
     pub log_lines_per_second: LogLines,
 }
 
-/// How a reaction is tried again.
+/// How a reaction gets its events.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reaction {
     /// How often an event is tried again before it becomes a dead letter, at most 100. Default 5.
     #[serde(default)]
     pub retries: Retries,
+    /// Which events wait for an earlier one that waits for its next attempt. Default: none.
+    pub ordered: Option<Ordered>,
+    /// How many events it reacts to at once, each in an instance of its own, 1 to 16. Default 1. More
+    /// than 1 only for a component that does not import `wasi:keyvalue`: a bucket has one writer.
+    #[serde(default)]
+    pub concurrency: Concurrency,
+    /// Where a plugin begins that was never loaded before. Default: the log's end.
+    #[serde(default)]
+    pub start: Start,
+}
+
+/// What events have in common that a reaction sees in their order, whatever fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ordered {
+    /// Their session.
+    Session,
+    /// Their project.
+    Project,
+}
+
+/// Where a reaction that has no cursor yet begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(try_from = "toml::Value")]
+pub enum Start {
+    /// Behind the last event.
+    #[default]
+    End,
+    /// With the first event.
+    Beginning,
+    /// With the first event that was committed at this time or later.
+    At(Timestamp),
+}
+
+impl TryFrom<toml::Value> for Start {
+    type Error = String;
+
+    fn try_from(value: toml::Value) -> Result<Self, String> {
+        // TOML has times of its own; those without an offset are no moment, and RFC 3339 says so.
+        let text = match &value {
+            toml::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        match text.as_str() {
+            "end" => Ok(Self::End),
+            "beginning" => Ok(Self::Beginning),
+            time => time.parse().map(Self::At).map_err(|_| {
+                format!(
+                    "{time:?} is no start (write \"end\", \"beginning\", or a time like \
+                     \"2026-08-01T00:00:00Z\")"
+                )
+            }),
+        }
+    }
 }
 
 macro_rules! bounded {
@@ -188,6 +242,10 @@ bounded! {
 bounded! {
     /// A count, 0 to 100.
     Retries, 0..=100, 5
+}
+bounded! {
+    /// A count, 1 to 16.
+    Concurrency, 1..=16, 1
 }
 
 impl Manifest {
@@ -254,5 +312,31 @@ mod tests {
     #[test]
     fn no_sidecar_says_what_an_empty_one_says() {
         assert_eq!(toml::from_str::<Manifest>("").unwrap(), Manifest::default());
+    }
+
+    #[test]
+    fn a_reaction_says_where_it_begins_what_it_keeps_in_order_and_how_much_it_does_at_once() {
+        let reaction = |text: &str| toml::from_str::<Reaction>(text).map_err(|e| e.to_string());
+        let time = Start::At("2026-08-01T00:00:00Z".parse().unwrap());
+        for (text, start) in [
+            ("", Start::End),
+            ("start = \"end\"", Start::End),
+            ("start = \"beginning\"", Start::Beginning),
+            ("start = \"2026-08-01T02:00:00+02:00\"", time),
+            ("start = 2026-08-01T00:00:00Z", time),
+        ] {
+            assert_eq!(reaction(text).unwrap().start, start, "{text}");
+        }
+        for text in ["start = \"now\"", "start = 3", "start = 2026-08-01"] {
+            let error = reaction(text).unwrap_err();
+            assert!(error.contains("write \"end\", \"beginning\", or a time"), "{error}");
+        }
+        assert_eq!(reaction("ordered = \"project\"").unwrap().ordered, Some(Ordered::Project));
+        assert!(reaction("ordered = \"type\"").is_err());
+        assert_eq!(reaction("concurrency = 16").unwrap().concurrency.get(), 16);
+        for concurrency in [0, 17] {
+            let error = reaction(&format!("concurrency = {concurrency}")).unwrap_err();
+            assert!(error.contains("is not within 1 to 16"), "{error}");
+        }
     }
 }

@@ -52,7 +52,7 @@ pub use component::{LoadError, Roles, Step};
 pub use environment::{Environment, Said};
 pub use limits::limits;
 pub use linker::Provision;
-pub use manifest::{Capabilities, Manifest, OnError};
+pub use manifest::{Capabilities, Manifest, OnError, Ordered, Reaction, Start};
 pub use plugin::Plugin;
 pub use probation::Remaining;
 pub use registry::{Change, Registry, RegistryError, ReloadError};

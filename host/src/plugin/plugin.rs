@@ -1,10 +1,13 @@
 //! One loaded version of a plugin, and how it is called: in batches, with a fresh instance after
 //! every failure, so that only the event at fault suffers.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, MutexGuard as Guard, PoisonError},
+    time::Instant,
+};
 
 use futures::future::BoxFuture;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use tracing::{info, warn};
 use wasmtime::component::{Component, InstancePre, Linker};
 
@@ -52,8 +55,11 @@ pub struct Plugin {
     grants: Grants,
     /// For `filter` and `enrich`; the pipeline is its only caller.
     pipeline: Mutex<Slot>,
-    /// For `react`, apart, so that no event waits for a reaction.
-    reaction: Mutex<Slot>,
+    /// For `react`, apart, so that no event waits for a reaction: as many as it may have at once.
+    reactions: Vec<Mutex<Slot>>,
+    /// Whether the component imports `wasi:keyvalue`. One that does not may have calls side by side,
+    /// and they leave the bucket alone.
+    is_stateful: bool,
     voice: Arc<Voice>,
     stats: Stats,
     /// Set for a version that took over from another.
@@ -65,7 +71,8 @@ struct Slot {
     /// Taken out for a call, and put back only after a good answer: an instance that trapped, hung
     /// or was interrupted by the host's own end is never called again.
     instance: Option<Instance>,
-    breaker: Breaker,
+    /// One for all slots of a role.
+    breaker: Arc<std::sync::Mutex<Breaker>>,
     bucket: Arc<Bucket>,
     /// What the instance may know of the bucket: where that has moved on without it, what the guest
     /// remembers may not be true any more.
@@ -87,8 +94,19 @@ impl Knowledge {
 
 impl Slot {
     /// With an instance that was made when this was known of the bucket.
-    fn new(bucket: Arc<Bucket>, knows: Knowledge, instance: Option<Instance>) -> Mutex<Self> {
-        Mutex::new(Self { instance, breaker: Breaker::new(), bucket, knows })
+    fn new(
+        breaker: &Arc<std::sync::Mutex<Breaker>>,
+        bucket: &Arc<Bucket>,
+        knows: Knowledge,
+        instance: Option<Instance>,
+    ) -> Mutex<Self> {
+        let (breaker, bucket) = (Arc::clone(breaker), Arc::clone(bucket));
+        Mutex::new(Self { instance, breaker, bucket, knows })
+    }
+
+    fn breaker(&self) -> Guard<'_, Breaker> {
+        // Nothing panics while it is held.
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn keep_call(&mut self) {
@@ -114,6 +132,11 @@ impl Plugin {
         let link = |e: wasmtime::Error| (Step::Link, format!("{e:#}"));
         let pre = linker.instantiate_pre(&component).map_err(link)?;
         let exports = exports(&pre, roles).map_err(link)?;
+        let is_stateful = imports_state(&component);
+        let concurrency = manifest.reaction.concurrency.get();
+        if is_stateful && concurrency > 1 {
+            return Err((Step::Capability, ONE_WRITER.into()));
+        }
         let [pipeline, reaction] = Side::ALL.map(|side| state.bucket(&name, side));
         let in_pipeline = roles.filter || roles.enricher;
         let bucket = if in_pipeline { &pipeline } else { &reaction };
@@ -138,8 +161,11 @@ impl Plugin {
         };
         let configured = instance.configure(LOAD_DEADLINE).await;
         configured.map_err(|e| (Step::Configure, e.to_string()))?;
-        let (first, second) =
+        let (first, mut second) =
             if in_pipeline { (Some(instance), None) } else { (None, Some(instance)) };
+        let breaker = Arc::default();
+        let slots = (0..concurrency).map(|_| Slot::new(&breaker, &reaction, knows, second.take()));
+        let reactions = slots.collect();
         Ok(Self {
             name,
             hash,
@@ -153,8 +179,9 @@ impl Plugin {
             exports,
             environment: environment.clone(),
             state: state.clone(),
-            pipeline: Slot::new(Arc::clone(&pipeline), knows, first),
-            reaction: Slot::new(Arc::clone(&reaction), knows, second),
+            pipeline: Slot::new(&Arc::default(), &pipeline, knows, first),
+            reactions,
+            is_stateful,
             pipeline_state: pipeline,
             reaction_state: reaction,
             grants,
@@ -236,6 +263,11 @@ impl Plugin {
         &self.component
     }
 
+    /// Whether it can remember anything: whether it imports `wasi:keyvalue`.
+    pub fn is_stateful(&self) -> bool {
+        self.is_stateful
+    }
+
     /// What it remembers of its work in the pipeline.
     pub fn pipeline_state(&self) -> &Arc<Bucket> {
         &self.pipeline_state
@@ -265,10 +297,10 @@ impl Plugin {
     /// Gives up its instances and what its breakers remember, unless a call is under way: for a
     /// version that no longer runs, or runs again.
     pub(super) fn rest(&self) {
-        for slot in [&self.pipeline, &self.reaction] {
+        for slot in std::iter::once(&self.pipeline).chain(&self.reactions) {
             if let Ok(mut slot) = slot.try_lock() {
                 slot.instance = None;
-                slot.breaker = Breaker::new();
+                *slot.breaker() = Breaker::new();
             }
         }
         self.stats.set_quarantined(false);
@@ -314,7 +346,8 @@ impl Plugin {
         let mut answers = Vec::with_capacity(events.len());
         let mut rest = events;
         while !rest.is_empty() {
-            let size = match slot.breaker.leave(Instant::now()) {
+            let leave = slot.breaker().leave(Instant::now());
+            let size = match leave {
                 Leave::Call => batch_size(rest),
                 Leave::Probe => 1,
                 Leave::Wait(until) => {
@@ -401,7 +434,8 @@ impl Plugin {
 
     /// One event in a call of its own, unless the breaker has opened meanwhile.
     async fn alone(&self, slot: &mut Slot, event: &Event, role: Role) -> Result<Answer, CallError> {
-        if let Leave::Wait(until) = slot.breaker.leave(Instant::now()) {
+        let leave = slot.breaker().leave(Instant::now());
+        if let Leave::Wait(until) = leave {
             return Err(CallError::quarantined(until));
         }
         let answer = match self.call(slot, &[event], role).await {
@@ -456,10 +490,10 @@ impl Plugin {
         }
         // A guest that says itself that it failed on an event is in good health.
         let turn = match error {
-            None | Some(CallError::Failed(_)) => slot.breaker.succeeded(),
+            None | Some(CallError::Failed(_)) => slot.breaker().succeeded(),
             // A trial shows what happens with every event, however many fail.
             Some(_) if !self.environment.is_live() => Turn::None,
-            Some(_) => slot.breaker.failed(Instant::now()),
+            Some(_) => slot.breaker().failed(Instant::now()),
         };
         let name = &self.name;
         match turn {
@@ -469,17 +503,19 @@ impl Plugin {
             }
             Turn::Closed => info!("plugin {name} answers again and takes part"),
         }
-        self.stats.set_quarantined(slot.breaker.is_open());
+        self.stats.set_quarantined(slot.breaker().is_open());
     }
 
-    /// What the plugin wants done about a stored event.
+    /// What the plugin wants done about a stored event. As many calls run at once as the sidecar's
+    /// `concurrency` says; further ones wait.
     ///
     /// # Errors
     /// [`ReactError`] when it wants nothing done yet, or ever.
     pub async fn react(&self, delivery: Delivery<'_>) -> Result<Vec<Action>, ReactError> {
-        let mut slot = self.reaction.lock().await;
+        let mut slot = self.free_slot().await;
         let before = self.on_probation();
-        if let Leave::Wait(until) = slot.breaker.leave(Instant::now()) {
+        let leave = slot.breaker().leave(Instant::now());
+        if let Leave::Wait(until) = leave {
             return Err(ReactError::Quarantined(until));
         }
         let answer = self.react_in(&mut slot, delivery).await;
@@ -497,17 +533,32 @@ impl Plugin {
         answer.unwrap_or_else(|e| Err(ReactError::Retry { reason: e.to_string(), after: None }))
     }
 
+    /// Locks a slot for `react`, the first that is free.
+    async fn free_slot(&self) -> MutexGuard<'_, Slot> {
+        match self.reactions.iter().find_map(|slot| slot.try_lock().ok()) {
+            Some(slot) => slot,
+            None => {
+                let free = self.reactions.iter().map(|slot| Box::pin(slot.lock()));
+                futures::future::select_all(free).await.0
+            }
+        }
+    }
+
     /// Throws its instances away and makes a fresh one, as a failure does.
     ///
     /// # Errors
     /// [`CallError`] when a fresh one cannot be made.
     pub async fn restart(&self) -> Result<(), CallError> {
-        let mut pipeline = self.pipeline.lock().await;
-        let mut reaction = self.reaction.lock().await;
-        (pipeline.instance, reaction.instance) = (None, None);
+        for slot in &self.reactions {
+            slot.lock().await.instance = None;
+        }
         let has_pipeline = self.roles.filter || self.roles.enricher;
-        let slot = if has_pipeline { &mut pipeline } else { &mut reaction };
-        slot.instance = Some(self.instance(slot).await?);
+        let mut slot = self.pipeline.lock().await;
+        slot.instance = None;
+        if !has_pipeline {
+            slot = self.free_slot().await;
+        }
+        slot.instance = Some(self.instance(&mut slot).await?);
         Ok(())
     }
 
@@ -518,11 +569,15 @@ impl Plugin {
     ) -> Result<Result<Vec<Action>, ReactError>, CallError> {
         self.environment.begin_call([&delivery.entry.event]);
         let mut instance = self.instance(slot).await?;
-        slot.bucket.begin_call();
+        if self.is_stateful {
+            slot.bucket.begin_call();
+        }
         let begun = Instant::now();
         let result = instance.react(delivery, self.manifest.reaction_deadline()).await;
         self.stats.called(1, begun.elapsed(), instance.memory());
         match &result {
+            // Calls side by side must not end each other's.
+            _ if !self.is_stateful => {}
             Ok(Ok(_)) => slot.keep_call(),
             // Who did not react has nothing to remember.
             Ok(Err(_)) | Err(_) => slot.bucket.drop_call(),
@@ -552,6 +607,15 @@ impl Plugin {
         instance.configure(RESTART_DEADLINE).await.map_err(|e| CallError::Start(e.to_string()))?;
         Ok(instance)
     }
+}
+
+/// Why a component with state has one call at a time.
+const ONE_WRITER: &str = "the component imports wasi:keyvalue, and a bucket has one writer: it reacts to \
+     one event at a time (take concurrency out of [reaction], or the state out of the component)";
+
+fn imports_state(component: &Component) -> bool {
+    let ty = component.component_type();
+    ty.imports(component.engine()).any(|(name, _)| name.starts_with("wasi:keyvalue/"))
 }
 
 #[derive(Clone, Copy)]

@@ -10,6 +10,8 @@ use std::{
 
 use serde::Serialize;
 
+use crate::store::Backlog;
+
 use super::{call::CallError, probation::Remaining, versions::Disabled};
 
 /// What one version of a plugin has done since it was loaded.
@@ -177,4 +179,7 @@ pub struct PluginStatus {
     pub log_lines_swallowed: u64,
     /// How far a reaction has come in the log; `None` for other plugins.
     pub cursor: Option<u64>,
+    /// What it has not done of what it has come past; `None` when that is not known.
+    #[serde(flatten)]
+    pub backlog: Option<Backlog>,
 }

@@ -388,6 +388,7 @@ impl Known {
             memory_bytes: stats.map_or(0, |s| s.memory_bytes()),
             log_lines_swallowed: plugin.map_or(0, Plugin::log_lines_swallowed),
             cursor: None,
+            backlog: None,
         }
     }
 }

@@ -1,22 +1,31 @@
 //! Reactions: what plugins do after an event is in the log.
 //!
 //! Each reaction plugin follows the log with a cursor of its own, so a slow one holds up nobody
-//! else, and one that was away goes on where it stopped. What it emits and the move of its cursor
-//! are one transaction; the ids of what it emits derive from the event, so running a reaction
-//! again changes nothing. What fails is tried again with back-off; what keeps failing becomes a
-//! dead letter, and the cursor moves on.
+//! else, and one that was away goes on where it stopped. What it decides about an event is one
+//! transaction: what it emits, what it writes into its state, the rows of what waits, the cursor. The
+//! ids of what it emits derive from the event, so running a reaction again changes nothing. What fails
+//! waits for its next attempt while others go on; with `ordered` in the sidecar, those of the same
+//! session or project wait as well. What keeps failing becomes a dead letter.
 //!
-//! A new plugin starts at the log's end.
+//! `supervisor` keeps a `worker` for each plugin; it commits what its `desk` has done, which begins
+//! each `call`. `queue` is the order of what is tried again, `backoff` the time until then, `decision`
+//! the check of what a plugin wants. `progress` shows it all.
+//!
+//! A new plugin starts at the log's end, or where its sidecar says.
 //!
 //! Commands that a reaction gives to the host are carried out before its cursor moves: at least
 //! once. One that is refused makes the event a dead letter.
 //!
 //! Knows `event`, `store`, `bus`, `plugin`, `pipeline` and the names of commands. May not know who listens to what it emits.
 
+mod backoff;
+mod call;
 pub(crate) mod decision;
-mod positions;
+mod desk;
+mod progress;
+mod queue;
 mod supervisor;
 mod worker;
 
-pub use positions::Positions;
+pub use progress::Progress;
 pub use supervisor::Reactions;

@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-use super::{positions::Positions, worker::Worker};
+use super::{progress::Progress, worker::Worker};
 
 /// The running reactions.
 pub struct Reactions {
@@ -31,7 +31,7 @@ pub struct Reactions {
 impl Reactions {
     /// Starts a worker for each reaction plugin, now and whenever one is loaded. Those that are
     /// loaded now have their place in the log when this returns: they see every event that is
-    /// committed from then on. `control` carries out what commands they give; `positions` shows how
+    /// committed from then on. `control` carries out what commands they give; `progress` shows how
     /// far each has come.
     pub async fn start(
         plugins: &Registry,
@@ -39,7 +39,7 @@ impl Reactions {
         store: Arc<Store>,
         pipeline: Pipeline,
         control: Arc<dyn Control>,
-        positions: Positions,
+        progress: Progress,
     ) -> Self {
         let (stop, stopped) = watch::channel(false);
         let mut supervisor = Supervisor {
@@ -49,7 +49,7 @@ impl Reactions {
             store,
             pipeline,
             control,
-            positions,
+            progress,
             state: plugins.state().clone(),
             workers: JoinSet::new(),
             names: HashMap::new(),
@@ -79,7 +79,7 @@ struct Supervisor {
     store: Arc<Store>,
     pipeline: Pipeline,
     control: Arc<dyn Control>,
-    positions: Positions,
+    progress: Progress,
     state: State,
     workers: JoinSet<()>,
     names: HashMap<Id, PluginName>,
@@ -131,10 +131,12 @@ impl Supervisor {
             store: Arc::clone(&self.store),
             pipeline: self.pipeline.clone(),
             control: Arc::clone(&self.control),
-            positions: self.positions.clone(),
+            progress: self.progress.clone(),
             bucket: self.state.bucket(name, Side::Reaction),
             turn: None,
+            position: 0,
             saved: 0,
+            unsaved: Vec::new(),
         }
     }
 

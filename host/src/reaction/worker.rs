@@ -1,47 +1,44 @@
-//! One reaction plugin's way through the log: one event at a time, in order.
+//! One reaction plugin's way through the log, and everything that becomes true on it.
 //!
-//! What the plugin writes into its state is committed together with the cursor. So when a commit
-//! fails, the plugin goes back to where its cursor is on disk, and its state with it.
+//! An event is settled when it is done, waits in the store, or is a dead letter. The cursor says that
+//! everything up to it is settled; rows of events that wait, and of their attempts, change in the same
+//! transaction, and so does what the plugin writes into its state. So when a commit fails, the plugin
+//! goes back to where its cursor is on disk, and all the rest with it.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::{
     sync::{OwnedMutexGuard, watch},
-    time::{MissedTickBehavior, interval, sleep},
+    time::{Instant, sleep, sleep_until},
 };
 use tracing::{error, warn};
 
 use crate::{
     bus::{Bus, SubscriptionError},
-    control::{Command, Control, ControlError, Origin as Giver},
-    event::{Cause, Draft, LogEntry, PluginName, Selection, Seq},
+    control::Control,
+    event::{Cause, Draft, LogEntry, PluginName, Selection, Seq, Timestamp},
     pipeline::{Origin, Pipeline, PublishError},
-    plugin::{Delivery, Plugin, PluginSet, ReactError},
+    plugin::{Plugin, PluginSet, Start},
     store::{
-        DeadLetter, Effect, Store, StoreError,
+        Attempt, DeadLetter, Effect, Store, StoreError, Waiting,
         state::{Bucket, Pending},
     },
 };
 
-use super::{decision, positions::Positions};
+use super::{
+    backoff::{self, LONGEST_ASKED},
+    call::Outcome,
+    desk::{Again, Desk, Fate, Next},
+    progress::Progress,
+};
 
 /// How often a cursor is saved while events need no action. What lies between is delivered again
 /// after a crash, which by contract does no harm.
 const SAVE_EVERY: Duration = Duration::from_millis(200);
-
 /// What is written into a plugin's state between two savings, in bytes.
 const SAVE_AT_BYTES: usize = 256 << 10;
-
-/// The first wait before another try; each further one is twice as long, with jitter.
-const FIRST_RETRY: Duration = Duration::from_millis(200);
-/// The longest wait before another try.
-const LAST_RETRY: Duration = Duration::from_secs(60);
-/// The longest wait that a plugin itself can ask for.
-const LONGEST_ASKED: Duration = Duration::from_secs(3_600);
+/// Rows of events that wait behind others, between two savings.
+const SAVE_AT_ROWS: usize = 256;
 /// Before asking the store again after it failed.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
@@ -53,16 +50,20 @@ pub(super) struct Worker {
     pub(super) store: Arc<Store>,
     pub(super) pipeline: Pipeline,
     pub(super) control: Arc<dyn Control>,
-    pub(super) positions: Positions,
+    pub(super) progress: Progress,
     pub(super) bucket: Arc<Bucket>,
     /// Held while the bucket has writes that are not with the writer yet.
     pub(super) turn: Option<OwnedMutexGuard<()>>,
+    /// Everything up to here is settled.
+    pub(super) position: Seq,
     /// The cursor on disk.
     pub(super) saved: Seq,
+    /// What becomes true with the next saving.
+    pub(super) unsaved: Vec<Effect>,
 }
 
-/// Why a worker left an event or the log.
-enum Leave {
+/// Why a worker left the log.
+pub(super) enum Leave {
     /// The host or the plugin is going.
     Stop,
     /// Another version of the plugin is there.
@@ -73,7 +74,7 @@ enum Leave {
 
 impl Worker {
     /// The name under which a plugin's place is kept.
-    pub(super) fn cursor(&self) -> String {
+    fn cursor(&self) -> String {
         format!("reaction/{}", self.name)
     }
 
@@ -82,40 +83,48 @@ impl Worker {
             Some(start) => Some(start),
             None => self.start().await,
         };
-        let Some(mut position) = start else { return };
-        self.saved = position;
+        let Some(start) = start else { return };
+        (self.position, self.saved) = (start, start);
         while let Some(plugin) = self.current() {
-            let leave = self.follow(&plugin, &mut position).await;
-            let lost = matches!(leave, Leave::Lost) || self.save(position).await.is_err();
+            let leave = self.follow(&plugin).await;
+            let lost = matches!(leave, Leave::Lost) || self.save().await.is_err();
+            if lost {
+                self.go_back();
+            }
             if matches!(leave, Leave::Stop) {
                 return;
             }
-            if lost {
-                position = self.saved;
-                if self.wait(STORE_RETRY).await.is_err() {
-                    return;
-                }
+            if lost && self.wait(STORE_RETRY).await.is_err() {
+                return;
             }
         }
     }
 
-    /// Where to begin; a plugin without a cursor gets one at the log's end. `None` when it was told
-    /// to stop before the store answered.
+    /// Where to begin; a plugin without a cursor gets one where its sidecar says. `None` when it was
+    /// told to stop, or the plugin is gone, before the store answered.
     pub(super) async fn start(&mut self) -> Option<Seq> {
         loop {
             match self.store.reader().cursor(&self.cursor()).await {
                 Ok(Some(seq)) => return Some(seq),
-                Ok(None) => {
-                    let head = self.bus.head();
-                    match self.store.apply(vec![self.moved(head)]).await {
-                        Ok(()) => return Some(head),
-                        Err(e) => warn!("reaction {}: its cursor cannot be made: {e}", self.name),
-                    }
-                }
+                Ok(None) => match self.make_cursor().await {
+                    Ok(start) => return start,
+                    Err(e) => warn!("reaction {}: its cursor cannot be made: {e}", self.name),
+                },
                 Err(e) => warn!("reaction {}: its cursor cannot be read: {e}", self.name),
             }
             self.wait(STORE_RETRY).await.ok()?;
         }
+    }
+
+    async fn make_cursor(&self) -> Result<Option<Seq>, StoreError> {
+        let Some(plugin) = self.current() else { return Ok(None) };
+        let start = match plugin.manifest().reaction.start {
+            Start::End => self.bus.head(),
+            Start::Beginning => 0,
+            Start::At(time) => self.store.reader().place_before(time).await?,
+        };
+        self.store.apply(vec![Effect::MoveCursor { name: self.cursor(), seq: start }]).await?;
+        Ok(Some(start))
     }
 
     fn current(&self) -> Option<Arc<Plugin>> {
@@ -123,125 +132,242 @@ impl Worker {
     }
 
     /// Reacts to event after event with one version of the plugin.
-    async fn follow(&mut self, plugin: &Arc<Plugin>, position: &mut Seq) -> Leave {
+    async fn follow(&mut self, plugin: &Arc<Plugin>) -> Leave {
+        match self.follow_until(plugin).await {
+            Ok(leave) | Err(leave) => leave,
+        }
+    }
+
+    async fn follow_until(&mut self, plugin: &Arc<Plugin>) -> Result<Leave, Leave> {
         let selection = Selection {
             patterns: plugin.subscribe().to_vec(),
             min_priority: plugin.min_priority(),
             ..Selection::default()
         };
-        let mut events = self.bus.subscribe_after(selection, *position);
-        let mut clock = interval(SAVE_EVERY);
-        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut events = self.bus.subscribe_after(selection, self.position);
+        // Before the rows are read: a knock after that is heard.
+        let mut knocks = self.progress.knocks();
+        let mut has_knocked = true;
+        let mut desk = Desk::new(plugin, &self.control, self.store.reader());
+        let mut save_at = Instant::now() + SAVE_EVERY;
         loop {
-            *position = events.position();
-            self.positions.set(&self.name, *position);
-            tokio::select! {
-                biased;
-                leave = self.leave(plugin) => return leave,
-                _ = clock.tick() => {
-                    if *position > self.saved
-                        && let Err(lost) = self.save(*position).await
-                    {
-                        return lost;
-                    }
+            self.settle(&mut desk).await?;
+            self.position = self.position.max(desk.place().unwrap_or_else(|| events.position()));
+            self.progress.set(&self.name, self.position);
+            // The state of a plugin is taken between two of its calls.
+            let can_save = !(plugin.is_stateful() && desk.is_calling());
+            if can_save {
+                let is_time = Instant::now() >= save_at;
+                if is_time {
+                    self.save().await?;
                 }
-                next = events.next() => match next {
-                    Ok(entry) => {
-                        if let Err(leave) = self.react(plugin, &entry).await {
-                            // Not done: the next one to come begins with it.
-                            *position = entry.seq - 1;
-                            return leave;
-                        }
-                    }
-                    Err(SubscriptionError::Closed) => return Leave::Stop,
-                    Err(SubscriptionError::Store(e)) => {
-                        warn!("reaction {}: cannot read the log: {e}", self.name);
-                        if let Err(leave) = self.wait(STORE_RETRY).await {
-                            return leave;
-                        }
-                    }
-                },
+                if is_time || !self.is_dirty() {
+                    save_at = Instant::now() + SAVE_EVERY;
+                }
+                if has_knocked {
+                    self.look_up(&mut desk).await?;
+                    has_knocked = false;
+                }
+                if self.bucket.waiting() == 0 {
+                    self.turn = None;
+                }
             }
-        }
-    }
-
-    /// Reacts to one event until it is done, or is a dead letter.
-    async fn react(&mut self, plugin: &Arc<Plugin>, entry: &LogEntry) -> Result<(), Leave> {
-        let retries = plugin.manifest().reaction.retries.get();
-        let mut waits = ExponentialBuilder::new()
-            .with_min_delay(FIRST_RETRY)
-            .with_max_delay(LAST_RETRY)
-            .with_max_times(retries as usize)
-            .with_jitter()
-            .build();
-        let mut attempt = 1;
-        loop {
-            if self.turn.is_none() {
+            let now = Instant::now();
+            if plugin.is_stateful() && self.turn.is_none() && desk.has_work(now) {
                 self.turn = Some(Arc::clone(self.bucket.turn()).lock_owned().await);
             }
-            let answer = plugin.react(Delivery { entry, attempt }).await;
-            if self.bucket.waiting() == 0 {
-                self.turn = None;
+            desk.begin(now);
+            if desk.can_settle() {
+                continue;
             }
-            let (reason, may_retry, after) = match answer {
-                Ok(actions) if actions.is_empty() => {
-                    return match self.bucket.waiting() {
-                        0..SAVE_AT_BYTES => Ok(()),
-                        _ => self.save(entry.seq).await,
-                    };
+            let has_room = desk.has_room();
+            let wake_at = desk.wake_at();
+            tokio::select! {
+                biased;
+                leave = self.leave(plugin) => {
+                    desk.leave();
+                    while let Some(ended) = desk.ended().await {
+                        self.ended(&mut desk, ended).await?;
+                    }
+                    self.settle(&mut desk).await?;
+                    return Ok(leave);
                 }
-                Ok(actions) => match decision::decide(plugin, entry, actions) {
-                    Ok(decision) => match self.command(decision.commands).await {
-                        Ok(()) => {
-                            plugin.count_changed(1);
-                            return match decision.drafts.is_empty() {
-                                true => self.save(entry.seq).await,
-                                false => self.emit(entry, decision.drafts).await,
-                            };
-                        }
-                        Err(e) => (e.to_string(), matches!(e, ControlError::Unavailable(_)), None),
-                    },
-                    Err(reason) => (reason, false, None),
+                Some(ended) = desk.ended() => self.ended(&mut desk, ended).await?,
+                () = sleep_until(save_at), if can_save => {}
+                () = at(wake_at) => {}
+                Ok(()) = knocks.changed() => has_knocked = true,
+                next = events.next(), if has_room => match next {
+                    Ok(entry) => desk.take_in(entry),
+                    Err(SubscriptionError::Closed) => return Ok(Leave::Stop),
+                    Err(SubscriptionError::Store(e)) => {
+                        warn!("reaction {}: cannot read the log: {e}", self.name);
+                        self.wait(STORE_RETRY).await?;
+                    }
                 },
-                // The version before has taken over, and this event is for it.
-                Err(ReactError::RolledBack(_)) => return Err(self.leave(plugin).await),
-                Err(ReactError::Fatal(reason)) => (reason, false, None),
-                Err(ReactError::Retry { reason, after }) => (reason, true, after),
-                Err(ReactError::Quarantined(until)) => {
-                    // It was not called, so this is no attempt.
-                    self.save(entry.seq - 1).await?;
-                    self.wait_with(plugin, until.saturating_duration_since(Instant::now())).await?;
-                    continue;
-                }
-            };
-            match waits.next().filter(|_| may_retry) {
-                Some(wait) => {
-                    let wait = pause(wait, after);
-                    warn!(plugin = self.name.as_str(), event = %entry.event.id, "attempt {attempt} failed, next in {wait:.1?}: {reason}");
-                    self.save(entry.seq - 1).await?;
-                    self.wait_with(plugin, wait).await?;
-                    attempt += 1;
-                }
-                None => return self.bury(entry, reason, attempt).await,
             }
         }
     }
 
-    /// Gives the plugin's commands to the host, one after the other. Before the cursor moves, so that
-    /// a host that dies in between gives them again: each may be carried out more than once, and does
-    /// no harm then.
-    async fn command(&self, commands: Vec<Command>) -> Result<(), ControlError> {
-        for command in commands {
-            self.control.execute(Giver::Plugin(self.name.clone()), command).await?;
+    /// Puts the events on the desk that wait in the store and are not there yet.
+    async fn look_up(&mut self, desk: &mut Desk) -> Result<(), Leave> {
+        // So that the rows say what the desk says.
+        self.save().await?;
+        let waiting = match self.store.reader().waiting(self.name.clone()).await {
+            Ok(waiting) => waiting,
+            Err(e) => {
+                warn!("reaction {}: what waits cannot be read: {e}", self.name);
+                return Err(Leave::Lost);
+            }
+        };
+        let (now, here) = (Timestamp::now().micros(), Instant::now());
+        for event in waiting {
+            if desk.queue.has(event.seq) {
+                continue;
+            }
+            let key = desk.key(&event.session_id, &event.project_id);
+            let micros = u64::try_from(event.next.micros().saturating_sub(now)).unwrap_or(0);
+            // A clock that was set back makes nobody wait for longer.
+            let wait = Duration::from_micros(micros).min(LONGEST_ASKED);
+            desk.queue.add(event.seq, key, event.attempts, here + wait);
         }
         Ok(())
     }
 
-    /// Commits what was emitted together with the cursor.
+    /// Settles new events, in their order, as far as it is known what becomes of them.
+    async fn settle(&mut self, desk: &mut Desk) -> Result<(), Leave> {
+        while let Some((entry, key, fate)) = desk.settle() {
+            self.position = entry.seq;
+            match fate {
+                Fate::Behind => {
+                    self.unsaved.push(self.wait_row(entry.seq, 0, Duration::ZERO, None));
+                    desk.queue.add(entry.seq, key, 0, Instant::now());
+                    if self.unsaved.len() >= SAVE_AT_ROWS {
+                        self.save().await?;
+                    }
+                }
+                Fate::Tried(Outcome::Done(drafts)) if drafts.is_empty() => {
+                    if self.bucket.waiting() >= SAVE_AT_BYTES {
+                        self.save().await?;
+                    }
+                }
+                Fate::Tried(Outcome::Done(drafts)) => self.emit(&entry, drafts).await?,
+                Fate::Tried(Outcome::Failed { reason, may_retry, after }) => {
+                    let again = may_retry.then_some(after);
+                    let wait = self.failed(desk.retries(), &entry, 0, reason, again);
+                    self.save().await?;
+                    if let Some(at) = wait {
+                        desk.queue.add(entry.seq, key, 1, at);
+                    }
+                }
+                // The desk keeps those.
+                Fate::Tried(Outcome::Quarantined(_) | Outcome::RolledBack) => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn ended(
+        &mut self,
+        desk: &mut Desk,
+        ended: Result<Next, tokio::task::JoinError>,
+    ) -> Result<(), Leave> {
+        let again = match ended {
+            Ok(Next::New) => return Ok(()),
+            Ok(Next::Pause) => return self.save().await,
+            Ok(Next::Again(again)) => again,
+            Err(e) => {
+                error!("reaction {}: a call ended badly: {e}", self.name);
+                return Err(Leave::Lost);
+            }
+        };
+        let Again { seq, attempts, found } = again;
+        let settled = Effect::Settle { plugin: self.name.clone(), event_seq: seq };
+        match found {
+            Ok(Some((entry, Outcome::Done(drafts)))) => {
+                self.unsaved.push(settled);
+                match drafts.is_empty() {
+                    true => self.save().await?,
+                    false => self.emit(&entry, drafts).await?,
+                }
+                desk.queue.remove(seq);
+            }
+            Ok(Some((entry, Outcome::Failed { reason, may_retry, after }))) => {
+                let again = may_retry.then_some(after);
+                let wait = self.failed(desk.retries(), &entry, attempts, reason, again);
+                self.save().await?;
+                match wait {
+                    Some(at) => desk.queue.put_back(seq, attempts + 1, at),
+                    None => desk.queue.remove(seq),
+                }
+            }
+            // The desk keeps those.
+            Ok(Some((_, Outcome::Quarantined(_) | Outcome::RolledBack))) => {}
+            Ok(None) => {
+                warn!("reaction {}: the event at {seq} is gone, nobody waits for it", self.name);
+                self.unsaved.push(settled);
+                self.save().await?;
+                desk.queue.remove(seq);
+            }
+            Err(e) => {
+                warn!("reaction {}: the event at {seq} cannot be read: {e}", self.name);
+                desk.queue.put_back(seq, attempts, Instant::now() + STORE_RETRY);
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides what becomes of an event whose attempt failed: when it may be tried again, `None` when
+    /// it is a dead letter. `again` is what the plugin asks for, when another attempt may succeed.
+    fn failed(
+        &mut self,
+        retries: u32,
+        entry: &LogEntry,
+        attempts: u32,
+        reason: String,
+        again: Option<Option<Duration>>,
+    ) -> Option<Instant> {
+        let number = attempts + 1;
+        let failed = Attempt { number, at: Timestamp::now(), error: reason };
+        let (plugin, event) = (self.name.as_str(), entry.event.id);
+        let reason = &failed.error;
+        match again.filter(|_| number <= retries) {
+            Some(asked) => {
+                let wait = backoff::pause(number, asked, fastrand::f64());
+                warn!(plugin, %event, "attempt {number} failed, next in {wait:.1?}: {reason}");
+                self.unsaved.push(self.wait_row(entry.seq, number, wait, Some(failed)));
+                Some(Instant::now() + wait)
+            }
+            None => {
+                error!(plugin, %event, "dead letter after {number} attempts: {reason}");
+                self.unsaved.push(Effect::DeadLetter(DeadLetter {
+                    plugin: self.name.clone(),
+                    event_seq: entry.seq,
+                    event_id: entry.event.id,
+                    failed,
+                }));
+                None
+            }
+        }
+    }
+
+    fn wait_row(
+        &self,
+        event_seq: Seq,
+        attempts: u32,
+        wait: Duration,
+        failed: Option<Attempt>,
+    ) -> Effect {
+        let now = Timestamp::now();
+        let micros = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
+        let next = Timestamp::from_micros(now.micros().saturating_add(micros)).unwrap_or(now);
+        Effect::Wait(Waiting { plugin: self.name.clone(), event_seq, attempts, next, failed })
+    }
+
+    /// Commits what was emitted together with everything that is settled.
     async fn emit(&mut self, entry: &LogEntry, drafts: Vec<Draft>) -> Result<(), Leave> {
         let cause = Cause { event_id: entry.event.id, plugin: self.name.clone() };
         let origin = Origin::Reaction { cause, hops: entry.hops + 1 };
-        let effects = vec![self.moved(entry.seq)];
+        let effects = self.take_unsaved();
         let outcomes = self.pipeline.submit(drafts, origin, effects, self.bucket.take()).await;
         self.turn = None;
         // A conflict says that an earlier run emitted something under this id: that run counts.
@@ -251,7 +377,7 @@ impl Worker {
             .find(|e| !matches!(e, PublishError::Conflict { .. }));
         match failure {
             None => {
-                self.saved = entry.seq;
+                self.saved = self.position;
                 Ok(())
             }
             Some(e) => {
@@ -261,51 +387,50 @@ impl Worker {
         }
     }
 
-    async fn bury(&mut self, entry: &LogEntry, reason: String, attempts: u32) -> Result<(), Leave> {
-        error!(plugin = self.name.as_str(), event = %entry.event.id, "dead letter after {attempts} attempts: {reason}");
-        let letter = DeadLetter {
-            plugin: self.name.clone(),
-            event_seq: entry.seq,
-            event_id: entry.event.id,
-            reason,
-            attempts,
-        };
-        let effects = vec![Effect::DeadLetter(letter), self.moved(entry.seq)];
-        if let Err(e) = self.commit(effects, entry.seq).await {
-            warn!("reaction {}: a dead letter cannot be stored: {e}", self.name);
-            return Err(Leave::Lost);
-        }
-        Ok(())
+    /// Whether something is settled that the disk does not know.
+    fn is_dirty(&self) -> bool {
+        self.position > self.saved || !self.unsaved.is_empty() || self.bucket.waiting() > 0
     }
 
-    /// Saves the cursor, with what was written up to there.
-    async fn save(&mut self, position: Seq) -> Result<(), Leave> {
-        let has_written = self.bucket.waiting() > 0;
-        match self.commit(vec![self.moved(position)], position).await {
-            Ok(()) => Ok(()),
+    /// Commits everything that is settled, with what was written up to there.
+    async fn save(&mut self) -> Result<(), Leave> {
+        if !self.is_dirty() {
+            return Ok(());
+        }
+        let is_more = !self.unsaved.is_empty() || self.bucket.waiting() > 0;
+        let effects = self.take_unsaved();
+        let writes: Vec<Pending> = self.bucket.take().into_iter().collect();
+        let outcome = self.store.apply_with(effects, writes).await;
+        self.turn = None;
+        match outcome {
+            Ok(()) => {
+                self.saved = self.position;
+                Ok(())
+            }
             Err(e) => {
                 warn!(
                     "reaction {}: its cursor cannot be saved, events may be delivered again: {e}",
                     self.name
                 );
-                // Without writes nothing hangs on the cursor: the next saving makes up for it.
-                if has_written { Err(Leave::Lost) } else { Ok(()) }
+                // A cursor alone can wait: the next saving makes up for it.
+                if is_more { Err(Leave::Lost) } else { Ok(()) }
             }
         }
     }
 
-    async fn commit(&mut self, effects: Vec<Effect>, position: Seq) -> Result<(), StoreError> {
-        let writes: Vec<Pending> = self.bucket.take().into_iter().collect();
-        let outcome = self.store.apply_with(effects, writes).await;
-        self.turn = None;
-        if outcome.is_ok() {
-            self.saved = position;
-        }
-        outcome
+    fn take_unsaved(&mut self) -> Vec<Effect> {
+        let mut effects = std::mem::take(&mut self.unsaved);
+        effects.push(Effect::MoveCursor { name: self.cursor(), seq: self.position });
+        effects
     }
 
-    fn moved(&self, seq: Seq) -> Effect {
-        Effect::MoveCursor { name: self.cursor(), seq }
+    /// Forgets what is settled and not on disk.
+    fn go_back(&mut self) {
+        self.position = self.saved;
+        self.unsaved.clear();
+        self.bucket.drop_call();
+        self.bucket.give_up();
+        self.turn = None;
     }
 
     /// Returns when `plugin` is not the version to use any more.
@@ -322,14 +447,6 @@ impl Worker {
         }
     }
 
-    /// Waits before another try with the same version; a new version does not wait.
-    async fn wait_with(&mut self, plugin: &Arc<Plugin>, time: Duration) -> Result<(), Leave> {
-        tokio::select! {
-            leave = self.leave(plugin) => Err(leave),
-            () = sleep(time) => Ok(()),
-        }
-    }
-
     async fn wait(&mut self, time: Duration) -> Result<(), Leave> {
         tokio::select! {
             _ = self.stop.wait_for(|stop| *stop) => Err(Leave::Stop),
@@ -338,21 +455,9 @@ impl Worker {
     }
 }
 
-/// How long to wait when the back-off says `backoff` and the plugin asked for a longer time.
-fn pause(backoff: Duration, asked: Option<Duration>) -> Duration {
-    backoff.max(asked.unwrap_or_default().min(LONGEST_ASKED))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_plugin_can_ask_for_a_longer_wait_but_not_for_ever() {
-        let seconds = Duration::from_secs;
-        assert_eq!(pause(seconds(2), None), seconds(2));
-        assert_eq!(pause(seconds(2), Some(seconds(1))), seconds(2));
-        assert_eq!(pause(seconds(2), Some(seconds(30))), seconds(30));
-        assert_eq!(pause(seconds(2), Some(Duration::MAX)), LONGEST_ASKED);
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }

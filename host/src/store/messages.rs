@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::event::{
-    Cause, Digest, Dropped, Event, EventId, LogEntry, PluginName, Seq, Subject, Timestamp,
-};
+use crate::event::{Cause, Digest, Dropped, Event, LogEntry, PluginName, Seq, Subject, Timestamp};
 
-use super::{StoreError, state::Pending};
+use super::{
+    StoreError,
+    reactions::{DeadLetter, Waiting},
+    state::Pending,
+};
 
 /// An event on its way into the log: all of its envelope but what the commit decides.
 #[derive(Debug)]
@@ -48,8 +50,21 @@ pub enum Effect {
         /// The last event that is done.
         seq: Seq,
     },
+    /// A plugin will come back to an event.
+    Wait(Waiting),
+    /// A plugin has come back to an event, and is done with it.
+    Settle {
+        /// The plugin.
+        plugin: PluginName,
+        /// The event's place in the log.
+        event_seq: Seq,
+    },
     /// A plugin gave up on an event.
     DeadLetter(DeadLetter),
+    /// The dead letter of this number is to be tried again, if it is still there.
+    RetryDeadLetter(i64),
+    /// The dead letter of this number is of no use, if it is still there.
+    DiscardDeadLetter(i64),
     /// An operator takes a plugin out of the flow.
     DisablePlugin {
         /// The plugin.
@@ -64,21 +79,6 @@ pub enum Effect {
         /// The plugin.
         name: PluginName,
     },
-}
-
-/// What a plugin could not do.
-#[derive(Debug, Clone)]
-pub struct DeadLetter {
-    /// The plugin.
-    pub plugin: PluginName,
-    /// The event's place in the log.
-    pub event_seq: Seq,
-    /// The event.
-    pub event_id: EventId,
-    /// The last reason.
-    pub reason: String,
-    /// How often it was tried.
-    pub attempts: u32,
 }
 
 /// What is called with the outcome of a batch, on the writer's thread: it must not block.

@@ -1,9 +1,9 @@
 //! The log: one SQLite file that holds every accepted event, in order.
 //!
 //! **Format.** `events` is append-only by `seq`; `changes` says what enrichers did; `cursors` says
-//! how far each sink has come; `dead_letters` is what plugins gave up on; `plugin_state` is what they
-//! remember. `events_rfc3339` is the
-//! same log with times that people read. The schema is versioned (`migrations/`), a file of a
+//! how far each sink has come; `reaction_waiting`, `reaction_attempts` and `dead_letters` are what
+//! reactions come back to, tried in vain, and gave up on; `plugin_state` is what plugins remember.
+//! `events_rfc3339` is the same log with times that people read. The schema is versioned (`migrations/`), a file of a
 //! later version or of somebody else is refused, and a lock file beside it keeps a second host
 //! away. Any number of other processes may read.
 //!
@@ -26,6 +26,7 @@ mod index;
 mod maintenance;
 mod messages;
 mod query;
+mod reactions;
 mod reader;
 mod row;
 mod schema;
@@ -43,8 +44,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use error::{OpenError, StoreError};
 pub use maintenance::{Health, health, reindex};
-pub use messages::{Batch, Change, DeadLetter, Effect, NewEntry, OnCommit};
+pub use messages::{Batch, Change, Effect, NewEntry, OnCommit};
 pub use query::{MAX_PAGE, Order, Page, Query};
+pub use reactions::{
+    Attempt, Backlog, DeadLetter, Letter, LetterQuery, MAX_WAITING, Waiting, WaitingEvent,
+    WholeLetter,
+};
 pub use reader::{Known, Reader};
 pub use writer::Observer;
 

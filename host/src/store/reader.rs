@@ -2,6 +2,7 @@
 //! that no reader holds the WAL back for long.
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -15,6 +16,7 @@ use crate::event::{Digest, EventId, LogEntry, PluginName, Seq, Timestamp};
 use super::{
     Change, StoreError, index,
     query::{self, Page, Query, Sources},
+    reactions::{self, Backlog, Letter, LetterQuery, WaitingEvent, WholeLetter},
     row, schema,
     state::{self, Side, StateEntry, StateUsage},
 };
@@ -182,16 +184,58 @@ impl Reader {
         .await
     }
 
-    /// How many events plugins gave up on.
+    /// The event at a place; `None` when the log has not come there.
     ///
     /// # Errors
     /// [`StoreError::Read`] when SQLite fails.
-    pub async fn count_dead_letters(&self) -> Result<u64, StoreError> {
-        self.run(move |db| {
-            db.prepare_cached("SELECT count(*) FROM dead_letters")?
-                .query_row([], |row| row.get::<_, i64>(0).map(|count| count as u64))
-        })
-        .await
+    pub async fn at(&self, seq: Seq) -> Result<Option<LogEntry>, StoreError> {
+        self.run(move |db| reactions::event(db, seq)).await
+    }
+
+    /// The last place that was committed before `time`; 0 when there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`] when SQLite fails.
+    pub async fn place_before(&self, time: Timestamp) -> Result<Seq, StoreError> {
+        self.run(move |db| reactions::place_before(db, time)).await
+    }
+
+    /// The events that a reaction plugin will come back to, by place; about
+    /// [`MAX_WAITING`](super::MAX_WAITING) at most.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`] when SQLite fails.
+    pub async fn waiting(&self, plugin: PluginName) -> Result<Vec<WaitingEvent>, StoreError> {
+        self.run(move |db| reactions::waiting(db, &plugin)).await
+    }
+
+    /// How much plugins have not done, by plugin; those that have done everything are left out.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`] when SQLite fails.
+    pub async fn backlogs(&self) -> Result<BTreeMap<String, Backlog>, StoreError> {
+        self.run(reactions::backlogs).await
+    }
+
+    /// Dead letters by number, the first `limit` of them; any `limit` is cut to [`query::MAX_PAGE`].
+    ///
+    /// # Errors
+    /// [`StoreError::TooSlow`] after five seconds; [`StoreError::Read`] when SQLite fails.
+    pub async fn letters(
+        &self,
+        query: LetterQuery,
+        limit: usize,
+    ) -> Result<Vec<Letter>, StoreError> {
+        let limit = limit.clamp(1, query::MAX_PAGE);
+        self.run(move |db| reactions::letters(db, &query, limit)).await
+    }
+
+    /// A dead letter with its event and every attempt.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`] when SQLite fails.
+    pub async fn letter(&self, id: i64) -> Result<Option<WholeLetter>, StoreError> {
+        self.run(move |db| reactions::whole_letter(db, id)).await
     }
 
     /// How much each bucket of a plugin holds.

@@ -30,6 +30,7 @@ const STEPS: &[M<'_>] = &[
     M::up(include_str!("migrations/04_no_inline_index.sql")),
     M::up(include_str!("migrations/05_plugins.sql")),
     M::up(include_str!("migrations/06_plain_check.sql")),
+    M::up(include_str!("migrations/07_reactions.sql")),
 ];
 const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
 

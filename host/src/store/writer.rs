@@ -19,7 +19,7 @@ use super::{
     StoreError,
     index::Notifier,
     messages::{Batch, Command, Effect, OnCommit},
-    row,
+    reactions, row,
     state::Pending,
 };
 
@@ -222,18 +222,11 @@ fn apply(transaction: &Transaction<'_>, effect: &Effect, at: Timestamp) -> rusql
                        WHERE excluded.seq > seq";
             transaction.prepare_cached(sql)?.execute(params![name, *seq as i64, at.micros()])?;
         }
-        Effect::DeadLetter(letter) => {
-            let sql = "INSERT INTO dead_letters (plugin, event_seq, event_id, reason, attempts, died_us) \
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-            transaction.prepare_cached(sql)?.execute(params![
-                letter.plugin.as_str(),
-                letter.event_seq as i64,
-                letter.event_id.to_string(),
-                letter.reason,
-                letter.attempts,
-                at.micros(),
-            ])?;
-        }
+        Effect::Wait(event) => reactions::wait(transaction, event)?,
+        Effect::Settle { plugin, event_seq } => reactions::settle(transaction, plugin, *event_seq)?,
+        Effect::DeadLetter(letter) => reactions::bury(transaction, letter)?,
+        Effect::RetryDeadLetter(id) => reactions::retry(transaction, *id)?,
+        Effect::DiscardDeadLetter(id) => reactions::discard(transaction, *id)?,
         Effect::DisablePlugin { name, since, by } => {
             let sql = "INSERT INTO disabled_plugins (name, since_us, \"by\") VALUES (?1, ?2, ?3) \
                        ON CONFLICT (name) DO NOTHING";

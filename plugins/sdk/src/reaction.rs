@@ -6,7 +6,10 @@ use crate::{Event, Plugin, Priority};
 
 /// Reacts to events after they were stored.
 pub trait Reaction: Plugin {
-    /// Reacts to one event. Called in the order of the log, one call at a time.
+    /// Reacts to one event. New events come in the order of the log, one call at a time. An event that
+    /// waits to be tried again comes after later ones, unless the sidecar says `ordered`: then those of
+    /// the same session or project wait for it. With `concurrency` in the sidecar, other instances
+    /// react to other events meanwhile.
     ///
     /// The same event may be delivered again when the host died before it stored the outcome. What
     /// is emitted is stored once all the same, since the ids of emissions derive from the event.

@@ -84,7 +84,8 @@ impl Host {
         eventually(what, async || self.plugin(name).await.filter(|plugin| wanted(plugin))).await
     }
 
-    /// Waits until every reaction has seen the whole log, and the log has stopped growing.
+    /// Waits until every reaction has seen the whole log and nothing waits to be tried again, and the
+    /// log has stopped growing.
     pub async fn settled(&self) {
         eventually("every reaction at the head of the log", async || {
             let (_, before) = self.get("/v1/status").await;
@@ -94,8 +95,9 @@ impl Host {
             let reactions = plugins["plugins"].as_array().unwrap().iter().filter(|plugin| {
                 plugin["roles"].as_array().unwrap().iter().any(|role| role == "reaction")
             });
-            let mut cursors = reactions.map(|plugin| plugin["cursor"].as_u64());
-            let caught_up = cursors.all(|cursor| cursor == Some(head));
+            let caught_up = reactions
+                .map(|plugin| (plugin["cursor"].as_u64(), plugin["waiting"].as_u64()))
+                .all(|found| found == (Some(head), Some(0)));
             (caught_up && after["head"] == before["head"]).then_some(())
         })
         .await;

@@ -5,7 +5,9 @@ use std::{path::PathBuf, process::ExitCode};
 use crate::{
     cli::output::{Output, plain},
     event::SubjectPattern,
-    plugin::{KeySource, OnError, Provision, Registry, TrustedKeys, limits},
+    plugin::{
+        KeySource, OnError, Ordered, Provision, Reaction, Registry, Start, TrustedKeys, limits,
+    },
     store::state::State,
 };
 
@@ -58,7 +60,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         facts.push(("runs", format!("order {}, on_error {on_error}", manifest.order)));
     }
     if roles.reaction {
-        facts.push(("reacts", format!("{} retries", manifest.reaction.retries.get())));
+        facts.push(("reacts", reacts(&manifest.reaction)));
     }
     let imports = plugin.imports();
     // Every standard library imports folders and an environment; who imports HTTP means it.
@@ -95,4 +97,22 @@ fn listed(things: impl Iterator<Item = impl ToString>) -> String {
         true => "nothing".into(),
         false => things.join(" "),
     }
+}
+
+/// How a reaction gets its events.
+fn reacts(reaction: &Reaction) -> String {
+    let mut facts = vec![
+        format!("{} retries", reaction.retries.get()),
+        format!("{} at once", reaction.concurrency.get()),
+    ];
+    facts.extend(reaction.ordered.map(|ordered| match ordered {
+        Ordered::Session => "each session in order".to_owned(),
+        Ordered::Project => "each project in order".to_owned(),
+    }));
+    facts.push(match reaction.start {
+        Start::End => "begins at the log's end".to_owned(),
+        Start::Beginning => "begins with the first event".to_owned(),
+        Start::At(time) => format!("begins with what was committed at {time}"),
+    });
+    facts.join(", ")
 }

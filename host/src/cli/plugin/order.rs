@@ -65,5 +65,12 @@ pub(super) fn notes(plugin: &Plugin) -> Vec<String> {
     if let Some(previous) = &plugin.previous {
         notes.push(format!("version {} before is kept", previous.version));
     }
+    if plugin.waiting > 0 {
+        let full = if plugin.waiting_full { ", and no new ones are taken" } else { "" };
+        notes.push(format!("{} events wait to be tried again{full}", plugin.waiting));
+    }
+    if plugin.dead_letters > 0 {
+        notes.push(format!("{} dead letters", plugin.dead_letters));
+    }
     notes
 }
