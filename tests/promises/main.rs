@@ -32,6 +32,7 @@ mod reactions;
 mod reload;
 mod reload_matrix;
 mod replay;
+mod replay_reaction;
 mod state;
 mod stream;
 mod trial;

@@ -468,10 +468,14 @@ async fn what_cannot_be_replayed_is_said_with_the_way_out() {
     let nobody = "nats://127.0.0.1:1";
     let database = setup.folder.path().join("none.db").display().to_string();
     for (words, expected, part) in [
-        (&["--url", &*host.url][..], 2, "where to? (--to-nats, --to-stdout, or only --dry-run)"),
+        (
+            &["--url", &*host.url][..],
+            2,
+            "where to? (--to-nats, --to-plugin NAME, --to-stdout, or only",
+        ),
         (&["--to-nats", "--to-stdout"], 2, "cannot be used with"),
         (&["--to-nats", "--url", &host.url], 2, "no NATS server is named (name one with --nats"),
-        (&["--to-nats", "--include-dropped"], 2, "what a filter hid is never published"),
+        (&["--to-nats", "--include-dropped"], 2, "what a filter hid goes to nobody"),
         (&["--to-nats", "--nats", nobody, "--url", &host.url], 1, "cannot connect to nats://"),
         (&["--to-stdout", "--speed", "fast"], 2, "is no speed (write max, 1x, 10x, 0.5x)"),
         (&["--to-stdout", "--from", "yesterday"], 2, "or a place in the log: 1200"),

@@ -29,3 +29,4 @@ mod worker;
 
 pub use progress::Progress;
 pub use supervisor::Reactions;
+pub(crate) use worker::cursor;

@@ -72,10 +72,14 @@ pub(super) enum Leave {
     Lost,
 }
 
+/// The name under which a plugin's place is kept.
+pub(crate) fn cursor(plugin: &PluginName) -> String {
+    format!("reaction/{plugin}")
+}
+
 impl Worker {
-    /// The name under which a plugin's place is kept.
     fn cursor(&self) -> String {
-        format!("reaction/{}", self.name)
+        cursor(&self.name)
     }
 
     pub(super) async fn run(mut self, start: Option<Seq>) {

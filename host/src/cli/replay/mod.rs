@@ -4,16 +4,17 @@
 //! chunks (`sink`) and notes each that was taken whole (`journal`). It asks a host for what is to be
 //! read and never writes to a log. Whoever is killed sends at most one chunk again.
 
+mod dry_run;
 mod history;
 mod journal;
 mod pace;
 mod sink;
 
 use std::{
-    collections::BTreeMap,
     io::{self, IsTerminal as _},
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 use tokio::{
@@ -25,24 +26,27 @@ use super::{
     Usage,
     client::Connection,
     filters::{Filters, parse},
-    output::{Closed, Output, note, plain, stdout_closed},
+    output::{Closed, note, plain, stdout_closed},
     progress::Progress,
     range::Range,
     serve::Signals,
     tally::thousands,
 };
 use crate::{
-    event::{Category, Seq, SubjectPattern, Timestamp},
+    event::{PluginName, Seq, SubjectPattern},
     nats::{NatsUrl, Prefix, ReplayId},
 };
 use history::{History, Item, Part};
 use journal::Journal;
 use pace::{Pace, Speed};
-use sink::Sink;
+use sink::{Sink, Taken};
 
 /// Events that are sent before one waits for all of them to be taken. As many as the NATS room has
 /// under way.
 const CHUNK: usize = 256;
+
+/// Before one who had no room is asked again.
+const ROOM_EVERY: Duration = Duration::from_millis(200);
 
 /// The exit code of a command that was interrupted.
 const INTERRUPTED: u8 = 130;
@@ -53,6 +57,7 @@ Examples:
   ennio replay --from 7d --subject 'ennio.ci.>' --to-nats           a week of CI, on its subjects
   ennio replay --from 1200 --to 1300 --to-stdout                    101 events as JSON
   ennio replay --to-nats --prefix staging --speed 10x               ten times as fast as it happened
+  ennio replay --from 2h --to-plugin notify-webhook                 a reaction once more
   ennio replay --resume 3f9c01d7be42                                after Ctrl-C, or a kill
 
 A message of a replay has the header Ennio-Replay with the id of the replay, and the Nats-Msg-Id
@@ -62,7 +67,8 @@ EVENT-replay-ID: a stream takes it although it has the event, and takes it once 
 ///
 /// Events go out in the order of the log, to NATS as the host publishes them but marked, or to
 /// standard output as JSON. Nothing is added to the log, and what is committed after the beginning is
-/// not sent. History is asked of the running host, or read from a file with --db. Ctrl-C ends it in
+/// not sent. A reaction comes back to events as to a dead letter that is retried: it acts again and
+/// changes its state again, while what it has emitted already is not emitted again. History is asked of the running host, or read from a file with --db. Ctrl-C ends it in
 /// order and says how to go on; a replay that was killed sends at most 256 events again.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, args_override_self = true)]
@@ -77,7 +83,7 @@ pub(super) struct Args {
     #[arg(long)]
     dry_run: bool,
     /// Go on with this replay, as it was begun; --url, --token, --nats and --config may be given anew
-    #[arg(long, value_name = "ID", conflicts_with_all = ["to_stdout", "to_nats", "dry_run", "from",
+    #[arg(long, value_name = "ID", conflicts_with_all = ["to_stdout", "to_nats", "to_plugin", "dry_run", "from",
         "to", "subject", "types", "project", "session", "min_priority", "include_dropped", "db", "prefix"])]
     resume: Option<ReplayId>,
     /// Published where this pattern says, like ennio.ci.*.failing; may be given several times
@@ -115,6 +121,9 @@ struct Target {
     /// To NATS, on the events' subjects
     #[arg(long)]
     to_nats: bool,
+    /// To a reaction of the running host, which comes back to events that it has passed
+    #[arg(long, value_name = "NAME", value_parser = parse::<PluginName>)]
+    to_plugin: Option<PluginName>,
     /// To standard output, the JSON of `ennio events --json`
     #[arg(long)]
     to_stdout: bool,
@@ -122,15 +131,21 @@ struct Target {
 
 impl Args {
     fn check(&self) -> Result<(), Usage> {
-        let Target { to_nats, to_stdout } = self.to;
-        if !to_nats && !to_stdout && !self.dry_run {
-            return Err(Usage("where to? (--to-nats, --to-stdout, or only --dry-run)".into()));
+        let Target { to_nats, to_plugin, to_stdout } = &self.to;
+        let to_others = *to_nats || to_plugin.is_some();
+        let usage = |text: &str| Err(Usage(text.into()));
+        if !to_others && !to_stdout && !self.dry_run {
+            return usage(
+                "where to? (--to-nats, --to-plugin NAME, --to-stdout, or only --dry-run)",
+            );
         }
-        if to_nats && self.filters.include_dropped() {
-            return Err(Usage(
-                "what a filter hid is never published (--include-dropped goes with --to-stdout)"
-                    .into(),
-            ));
+        if to_others && self.filters.include_dropped() {
+            return usage(
+                "what a filter hid goes to nobody (--include-dropped is for --to-stdout)",
+            );
+        }
+        if to_plugin.is_some() && self.db.is_some() {
+            return usage("--to-plugin is about the log of the host (--db reads another)");
         }
         Ok(())
     }
@@ -155,7 +170,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     args.check()?;
     let history = History::open(&args, args.part()).await?;
     if args.dry_run {
-        return count(history).await;
+        return dry_run::count(history).await;
     }
     let journal = Journal::begin(journal::words()?, history.part())?;
     go(&args, history, journal).await
@@ -173,26 +188,24 @@ async fn go(args: &Args, mut history: History, journal: Journal) -> anyhow::Resu
         true => Progress::hidden(),
         false => Progress::new("replaying", after),
     };
-    let mut run = Run { sink, journal, progress, stop, end, skipped: 0 };
+    let mut run = Run { sink, journal, progress, stop, end, skipped: 0, passed: 0 };
     let outcome = run.send(&mut history, Pace::new(args.speed)).await;
     run.progress.clear();
-    let Run { journal, skipped, .. } = run;
-    let sent = format!("{} events", thousands(journal.events()));
-    let skipped = match skipped {
-        0 => String::new(),
-        skipped => format!(", {} were skipped", thousands(skipped)),
-    };
+    let Run { journal, skipped, passed, .. } = run;
+    let mut sent = format!("{} events", thousands(journal.events()));
+    for (count, what) in [(skipped, "are too large"), (passed, "are not for it")] {
+        if count > 0 {
+            sent += &format!(", {} more {what}", thousands(count));
+        }
+    }
     match outcome {
         Ok(Outcome::Done) => {
             journal.remove()?;
-            note(&format!("replay {id}: done, {sent}{skipped}"));
+            note(&format!("replay {id}: done, {sent}"));
             Ok(ExitCode::SUCCESS)
         }
         Ok(Outcome::Interrupted) => {
-            note(&format!(
-                "replay {id}: interrupted behind seq {}, {sent}{skipped}",
-                journal.done()
-            ));
+            note(&format!("replay {id}: interrupted behind seq {}, {sent}", journal.done()));
             tell_the_way_on(&journal);
             Ok(ExitCode::from(INTERRUPTED))
         }
@@ -227,7 +240,10 @@ struct Run {
     /// Turns true with the first signal.
     stop: watch::Receiver<bool>,
     end: Seq,
+    /// Events that are too large.
     skipped: u64,
+    /// Events that are not for whom they were handed to.
+    passed: u64,
 }
 
 impl Run {
@@ -241,12 +257,14 @@ impl Run {
             };
             let Some(page) = page else {
                 self.deliver(&mut chunk).await?;
-                return Ok(Outcome::Done);
+                return Ok(if chunk.is_empty() { Outcome::Done } else { Outcome::Interrupted });
             };
             for item in page {
                 if let Some(due) = due(&mut pace, &item) {
                     self.deliver(&mut chunk).await?;
-                    self.wait(due, item.entry.seq).await?;
+                    let seconds = due.saturating_duration_since(Instant::now()).as_secs();
+                    let next = format!("seq {} in {seconds} s", item.entry.seq);
+                    self.wait(due, &next).await?;
                 }
                 if *self.stop.borrow() {
                     return Ok(Outcome::Interrupted);
@@ -259,26 +277,33 @@ impl Run {
         }
     }
 
-    /// Sends a chunk, and notes that it is done.
+    /// Sends a chunk, and notes what is done of it. Something of it is left only when a signal came
+    /// while there was no room.
     async fn deliver(&mut self, chunk: &mut Vec<Item>) -> anyhow::Result<()> {
-        let Some(last) = chunk.last().map(|item| item.entry.seq) else { return Ok(()) };
-        for skipped in self.sink.deliver(chunk).await? {
-            let reason = plain(&skipped.reason).into_owned();
-            self.progress.note(&format!("seq {} is not sent: {reason}", skipped.seq));
-            self.skipped += 1;
+        while !chunk.is_empty() {
+            let Taken { handled, skipped, passed } = self.sink.deliver(chunk).await?;
+            for skipped in &skipped {
+                let reason = plain(&skipped.reason);
+                self.progress.note(&format!("seq {} is not sent: {reason}", skipped.seq));
+            }
+            self.skipped += skipped.len() as u64;
+            self.passed += passed;
+            match chunk.drain(..handled).next_back().map(|item| item.entry.seq) {
+                Some(done) => {
+                    let sent = handled as u64 - passed - skipped.len() as u64;
+                    self.journal.save(done, sent)?;
+                    self.progress.at(done, self.end);
+                }
+                None if *self.stop.borrow() => return Ok(()),
+                None => self.wait(Instant::now() + ROOM_EVERY, "no room yet").await?,
+            }
         }
-        self.journal.save(last, chunk.len() as u64)?;
-        self.progress.at(last, self.end);
-        chunk.clear();
         Ok(())
     }
 
     /// Until then, or a signal.
-    async fn wait(&mut self, due: Instant, seq: Seq) -> anyhow::Result<()> {
-        let seconds = due.saturating_duration_since(Instant::now()).as_secs();
-        if seconds > 0 {
-            self.progress.message(format!("(seq {seq} in {seconds} s)"));
-        }
+    async fn wait(&mut self, due: Instant, what_for: &str) -> anyhow::Result<()> {
+        self.progress.message(format!("({what_for})"));
         tokio::select! {
             biased;
             () = stopped(&mut self.stop) => {}
@@ -318,48 +343,4 @@ fn stop_on_signals() -> anyhow::Result<watch::Receiver<bool>> {
         std::process::exit(INTERRUPTED.into());
     });
     Ok(stop)
-}
-
-/// Reads all of it and sends nothing.
-async fn count(mut history: History) -> anyhow::Result<ExitCode> {
-    let end = history.part().end;
-    let mut progress = Progress::new("counting", history.part().after);
-    let mut by_category = BTreeMap::<&str, u64>::new();
-    let mut places: Option<(Seq, Seq)> = None;
-    let mut times: Option<(Timestamp, Timestamp)> = None;
-    while let Some(page) = history.page().await? {
-        for Item { entry, .. } in &page {
-            *by_category.entry(entry.event.event_type.category().token()).or_default() += 1;
-            let (seq, at) = (entry.seq, entry.event.timestamp);
-            places = Some(places.map_or((seq, seq), |(first, _)| (first, seq)));
-            times = Some(times.map_or((at, at), |(first, last)| (first.min(at), last.max(at))));
-        }
-        progress.at(history.part().after, end);
-    }
-    progress.clear();
-    let mut output = Output::stdout();
-    for line in counted(&by_category, places, times) {
-        output.line(&line)?;
-    }
-    output.flush()?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn counted(
-    by_category: &BTreeMap<&str, u64>,
-    places: Option<(Seq, Seq)>,
-    times: Option<(Timestamp, Timestamp)>,
-) -> Vec<String> {
-    let (Some((first, last)), Some((earliest, latest))) = (places, times) else {
-        return vec!["would send nothing: no event is chosen".into()];
-    };
-    let all: u64 = by_category.values().sum();
-    let mut lines = vec![
-        format!("would send {} events, seq {first} to {last}", thousands(all)),
-        format!("happened from {earliest} to {latest}"),
-    ];
-    let chosen = Category::ALL.into_iter().map(Category::token);
-    let counts = chosen.filter_map(|token| Some((token, by_category.get(token)?)));
-    lines.extend(counts.map(|(token, count)| format!("{:>9}  {token}", thousands(*count))));
-    lines
 }
