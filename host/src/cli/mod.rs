@@ -4,7 +4,8 @@
 //! speaks HTTP), `answers` (what the host says), `filters` (which events), `output` (standard
 //! output, made safe for terminals), `table` and `times`. `emit` reads events out of text with
 //! `input`, groups them with `batches` and gets them there with `sender`; `summary` counts with
-//! `tally`. `export`, `import` and `doctor` open the file of a log themselves.
+//! `tally`. `export`, `import` and `doctor` open the file of a log
+//! themselves, and `replay` can; it also sends over the NATS room.
 //!
 //! A client command knows the host's API and the types of `event`, nothing else of the host: it
 //! must work against a host on another machine. `plugin check`, `build`, `test` and `bench` ask nobody and use
