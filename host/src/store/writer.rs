@@ -232,6 +232,9 @@ fn apply(transaction: &Transaction<'_>, effect: &Effect, at: Timestamp) -> rusql
         Effect::Settle { plugin, event_seq } => reactions::settle(transaction, plugin, *event_seq)?,
         Effect::DeadLetter(letter) => reactions::bury(transaction, letter)?,
         Effect::RetryDeadLetter(id) => reactions::retry(transaction, *id)?,
+        Effect::ReactAgain { plugin, event_seq } => {
+            reactions::again(transaction, plugin, *event_seq)?;
+        }
         Effect::DiscardDeadLetter(id) => reactions::discard(transaction, *id)?,
         Effect::Escalate(escalation) => rules::escalate(transaction, escalation)?,
         Effect::Resolve { plugin, event_seq } => rules::resolve(transaction, plugin, *event_seq)?,

@@ -1,0 +1,121 @@
+//! A log that is read from its file by somebody who is not its host: page by page, each in a short
+//! transaction of its own, so that a host that runs on it is never held up.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use rusqlite::{Connection, params};
+
+use super::{ArchiveError, Record, record::Step};
+use crate::{
+    event::{Digest, Seq},
+    store::{OpenError, row, schema},
+};
+
+/// Events of one page at most.
+const PAGE: i64 = 1000;
+
+/// A page ends early once its messages and data are larger, in bytes.
+const PAGE_BYTES: usize = 4 << 20;
+
+/// Reads a log's file. A host may run on it.
+pub struct History {
+    path: PathBuf,
+    db: Connection,
+}
+
+impl History {
+    /// Opens the log at `path` to be read.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the file is not an Ennio log of a known version, or cannot be read.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        Ok(Self { path: path.into(), db: schema::open_stranger(path)? })
+    }
+
+    /// The last place in the log; 0 for an empty one.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Database`] when SQLite fails.
+    pub fn head(&self) -> Result<Seq, ArchiveError> {
+        head(&self.db).map_err(|e| self.fault(e))
+    }
+
+    /// How far each sink has come.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Database`] when SQLite fails.
+    pub fn cursors(&self) -> Result<BTreeMap<String, Seq>, ArchiveError> {
+        let read = || -> rusqlite::Result<_> {
+            let mut find = self.db.prepare("SELECT name, seq FROM cursors")?;
+            let rows = find.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as Seq)))?;
+            rows.collect()
+        };
+        read().map_err(|e| self.fault(e))
+    }
+
+    /// The next events behind `after`, up to and with `until`: at most 1,000 and some 4 MiB; none
+    /// when there are no more.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Database`] when SQLite fails.
+    pub fn read(&self, after: Seq, until: Seq) -> Result<Vec<Record>, ArchiveError> {
+        let read = || read(&*self.db.unchecked_transaction()?, after, until);
+        read().map_err(|e| self.fault(e))
+    }
+
+    fn fault(&self, source: rusqlite::Error) -> ArchiveError {
+        ArchiveError::Database { path: self.path.clone(), source }
+    }
+}
+
+pub(super) fn head(db: &Connection) -> rusqlite::Result<Seq> {
+    let sql = "SELECT coalesce(max(seq), 0) FROM events";
+    db.query_row(sql, [], |row| row.get::<_, i64>(0).map(|seq| seq as Seq))
+}
+
+/// Within a transaction, so that events and what became of them are of one moment.
+pub(super) fn read(db: &Connection, after: Seq, until: Seq) -> rusqlite::Result<Vec<Record>> {
+    let place = |seq: Seq| i64::try_from(seq).unwrap_or(i64::MAX);
+    let sql = format!(
+        "SELECT {}, digest FROM events WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3",
+        row::COLUMNS
+    );
+    let mut find = db.prepare_cached(&sql)?;
+    let mut rows = find.query(params![place(after), place(until), PAGE])?;
+    let mut records = Vec::new();
+    let mut bytes = 0;
+    while bytes < PAGE_BYTES
+        && let Some(row) = rows.next()?
+    {
+        let entry = row::read(row)?;
+        let digest = Digest(row.get("digest")?);
+        bytes += entry.event.message.as_str().len() + entry.event.data.as_str().len();
+        records.push(Record { entry, digest, steps: Vec::new() });
+    }
+    let last = records.last().map_or(after, |record| record.entry.seq);
+    let sql = "SELECT seq, plugin, role, version, outcome, detail, was_priority, was_subject, took_ns \
+               FROM steps WHERE seq > ?1 AND seq <= ?2 ORDER BY seq, position";
+    let mut find = db.prepare_cached(sql)?;
+    let mut rows = find.query([place(after), place(last)])?;
+    let mut places = records.iter_mut().peekable();
+    while let Some(row) = rows.next()? {
+        let seq = row.get::<_, i64>(0)? as Seq;
+        while places.next_if(|record| record.entry.seq < seq).is_some() {}
+        if let Some(record) = places.peek_mut().filter(|record| record.entry.seq == seq) {
+            record.steps.push(Step {
+                plugin: row::parsed(row, 1)?,
+                role: row.get(2)?,
+                version: row.get(3)?,
+                outcome: row.get(4)?,
+                detail: row.get(5)?,
+                was_priority: row.get(6)?,
+                was_subject: row.get(7)?,
+                took_ns: row.get(8)?,
+            });
+        }
+    }
+    Ok(records)
+}
