@@ -473,7 +473,7 @@ async fn a_shadow_remembers_what_its_plugin_does_and_waits_for_its_reaction() {
     // Both emit for the tenth, and the emitted event is the log's own eleventh.
     assert_eq!(said.ways(), json!({}), "{}", said.text);
     assert_eq!(said.summary()["candidate"]["answered"], 1, "{}", said.text);
-    eventually("the emitted event", async || (host.log().await.len() == 12).then_some(())).await;
+    eventually("the emitted event", async || (host.events().await.len() == 12).then_some(())).await;
 }
 
 #[tokio::test]

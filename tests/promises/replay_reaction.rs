@@ -88,7 +88,9 @@ async fn a_reaction_gets_its_part_of_history_once_more_in_order_and_the_log_stay
     let state = tempfile::tempdir().unwrap();
     let (code, said) = end_of(replay(state.path(), &host, &["--to-plugin", "notify"])).await;
     assert_eq!(code, 0, "{said}");
-    assert!(said.contains("done, 119 events, 481 more are not for it"), "{said}");
+    let more = log.len() - 1 - 119;
+    let expected = format!("done, 119 events, {more} more are not for it");
+    assert!(said.contains(&expected), "{said}");
     eventually("all of it was posted again", async || {
         (posted(&server).len() == 2 * first.len()).then_some(())
     })

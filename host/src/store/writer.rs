@@ -204,9 +204,9 @@ fn write(
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let lineup = {
         let mut insert = row::insert_statement(&transaction)?;
-        let mut recorder = Recorder::new(&transaction, lineup)?;
+        let mut recorder = Recorder::new(&transaction, lineup);
         for (seq, entry) in (first..).zip(batches.iter().flat_map(|batch| &batch.entries)) {
-            row::insert(&mut insert, seq, entry, at)?;
+            row::insert(&mut insert, seq, entry, trace::steps_column(&entry.passage), at)?;
             recorder.record(seq, at, &entry.passage)?;
         }
         recorder.lineup()

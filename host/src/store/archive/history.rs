@@ -8,7 +8,7 @@ use std::{
 
 use rusqlite::{Connection, params};
 
-use super::{ArchiveError, Record, record::Step};
+use super::{ArchiveError, Record};
 use crate::{
     event::{Digest, Seq},
     store::{OpenError, row, schema},
@@ -80,7 +80,7 @@ pub(super) fn head(db: &Connection) -> rusqlite::Result<Seq> {
 pub(super) fn read(db: &Connection, after: Seq, until: Seq) -> rusqlite::Result<Vec<Record>> {
     let place = |seq: Seq| i64::try_from(seq).unwrap_or(i64::MAX);
     let sql = format!(
-        "SELECT {}, digest FROM events WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3",
+        "SELECT {}, digest, steps FROM events WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3",
         row::COLUMNS
     );
     let mut find = db.prepare_cached(&sql)?;
@@ -91,31 +91,10 @@ pub(super) fn read(db: &Connection, after: Seq, until: Seq) -> rusqlite::Result<
         && let Some(row) = rows.next()?
     {
         let entry = row::read(row)?;
-        let digest = Digest(row.get("digest")?);
+        let digest = Digest(row.get(row::WIDTH)?);
         bytes += entry.event.message.as_str().len() + entry.event.data.as_str().len();
-        records.push(Record { entry, digest, steps: Vec::new() });
-    }
-    let last = records.last().map_or(after, |record| record.entry.seq);
-    let sql = "SELECT seq, plugin, role, version, outcome, detail, was_priority, was_subject, took_ns \
-               FROM steps WHERE seq > ?1 AND seq <= ?2 ORDER BY seq, position";
-    let mut find = db.prepare_cached(sql)?;
-    let mut rows = find.query([place(after), place(last)])?;
-    let mut places = records.iter_mut().peekable();
-    while let Some(row) = rows.next()? {
-        let seq = row.get::<_, i64>(0)? as Seq;
-        while places.next_if(|record| record.entry.seq < seq).is_some() {}
-        if let Some(record) = places.peek_mut().filter(|record| record.entry.seq == seq) {
-            record.steps.push(Step {
-                plugin: row::parsed(row, 1)?,
-                role: row.get(2)?,
-                version: row.get(3)?,
-                outcome: row.get(4)?,
-                detail: row.get(5)?,
-                was_priority: row.get(6)?,
-                was_subject: row.get(7)?,
-                took_ns: row.get(8)?,
-            });
-        }
+        let steps = row::json_or_null(row, row::WIDTH + 1)?.unwrap_or_default();
+        records.push(Record { entry, digest, steps });
     }
     Ok(records)
 }

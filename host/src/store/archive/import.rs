@@ -183,23 +183,7 @@ fn insert(
     record: Record,
     committed_at: Timestamp,
 ) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO steps (seq, position, plugin, role, version, outcome, detail, was_priority, \
-               was_subject, took_ns) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
-    let mut insert_step = db.prepare_cached(sql)?;
-    for (position, step) in record.steps.iter().enumerate() {
-        insert_step.execute(params![
-            seq as i64,
-            position as i64,
-            step.plugin.as_str(),
-            step.role,
-            step.version,
-            step.outcome,
-            step.detail,
-            step.was_priority,
-            step.was_subject,
-            step.took_ns,
-        ])?;
-    }
-    row::insert(&mut row::insert_statement(db)?, seq, &record.into_entry(), committed_at)?;
+    let steps = record.steps_column();
+    row::insert(&mut row::insert_statement(db)?, seq, &record.into_entry(), steps, committed_at)?;
     Ok(())
 }

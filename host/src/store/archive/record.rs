@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 
 use super::hexadecimal;
 use crate::{
-    event::{Digest, LogEntry, PluginName, Seq, Subject},
-    store::{NewEntry, Passage},
+    event::{Digest, LogEntry, Seq, Subject},
+    store::{NewEntry, Passage, trace::StoredStep},
 };
 
 /// One event with all that the log knows of it.
@@ -19,33 +19,7 @@ pub struct Record {
     /// Of the content as it was sent.
     pub digest: Digest,
     /// What filters and enrichers did with it, in their order, but for keeping it unchanged.
-    pub steps: Vec<Step>,
-}
-
-/// What a filter or an enricher did with an event, as the log has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Step {
-    /// Who.
-    pub plugin: PluginName,
-    /// `filter` or `enricher`.
-    pub role: String,
-    /// SHA-256 of the component, hexadecimal.
-    pub version: String,
-    /// `changed`, `dropped` or `failed`.
-    pub outcome: String,
-    /// Changed: JSON, the changed members; failed: why.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
-    /// The priority before, when that changed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub was_priority: Option<String>,
-    /// The subject before, when that changed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub was_subject: Option<String>,
-    /// The event's share of the call, in nanoseconds; not known of old ones.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub took_ns: Option<i64>,
+    pub steps: Vec<StoredStep<'static>>,
 }
 
 #[derive(Serialize)]
@@ -53,8 +27,8 @@ struct Writing<'a> {
     entry: &'a LogEntry,
     subject: &'a Subject,
     digest: String,
-    #[serde(skip_serializing_if = "<[Step]>::is_empty")]
-    steps: &'a [Step],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    steps: &'a [StoredStep<'a>],
 }
 
 #[derive(Deserialize)]
@@ -67,7 +41,7 @@ struct Reading<'a> {
     #[serde(borrow)]
     digest: Cow<'a, str>,
     #[serde(default)]
-    steps: Vec<Step>,
+    steps: Vec<StoredStep<'static>>,
 }
 
 impl Record {
@@ -92,6 +66,12 @@ impl Record {
         let digest = digest(&reading.digest)
             .ok_or_else(|| "digest: must be 32 hexadecimal digits".to_owned())?;
         Ok(Self { steps: reading.steps, entry, digest })
+    }
+
+    /// What the log keeps of the steps.
+    pub(super) fn steps_column(&self) -> Option<String> {
+        // Texts and numbers alone, whose writing cannot fail.
+        (!self.steps.is_empty()).then(|| serde_json::to_string(&self.steps).unwrap_or_default())
     }
 
     /// As the log takes it in, at this place.
