@@ -4,14 +4,15 @@
 //! speaks HTTP), `answers` (what the host says), `filters` (which events), `output` (standard
 //! output, made safe for terminals), `table` and `times`. `emit` reads events out of text with
 //! `input`, groups them with `batches` and gets them there with `sender`; `summary` counts with
-//! `tally`. `export`, `import` and `doctor` open the file of a log
-//! themselves, and `replay` can; it also sends over the NATS room.
+//! `tally`. `export`, `import` and `doctor` open the file of a log themselves, and `replay` can; it
+//! also sends over the NATS room.
 //!
 //! A client command knows the host's API and the types of `event`, nothing else of the host: it
-//! must work against a host on another machine. `plugin check`, `build`, `test` and `bench` ask nobody and use
-//! the plugin room and the trials themselves; so do `backtest` and `plugin shadow`, which read the
-//! log's file, on threads that give way to everybody (`gentle`). What `differences` writes is theirs. What comes back is never trusted: nothing that a
-//! sender wrote reaches a terminal unescaped.
+//! must work against a host on another machine. `plugin check`, `build`, `test` and `bench` ask nobody
+//! and use the plugin room and the trials themselves; so do `backtest` and `plugin shadow`, which read
+//! the log's file and whose output `differences` writes. They and `replay` run on threads that give way
+//! to everybody (`gentle`). What comes back is never trusted: nothing that a sender wrote reaches a
+//! terminal unescaped.
 //!
 //! Exit codes: 0 done, 1 failed, 2 used wrongly, 130 a replay that was interrupted; of `backtest` and
 //! `plugin shadow` 1 is an answer, and 2 whatever went wrong. A closed standard output (`| head`) is no

@@ -2,7 +2,8 @@
 //!
 //! Reads the log page by page (`history`), waits where the spacing is to be kept (`pace`), sends
 //! chunks (`sink`) and notes each that was taken whole (`journal`). It asks a host for what is to be
-//! read and never writes to a log. Whoever is killed sends at most one chunk again.
+//! read and never writes to a log. Whoever is killed sends at most one chunk again. Its threads give
+//! way to everybody.
 
 mod dry_run;
 mod history;
@@ -26,6 +27,7 @@ use super::{
     Usage,
     client::Connection,
     filters::{Filters, parse},
+    gentle::giving_way,
     output::{Closed, note, plain, stdout_closed},
     progress::Progress,
     range::Range,
@@ -161,6 +163,10 @@ impl Args {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    giving_way(move || replay(args)).await
+}
+
+async fn replay(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(id) = &args.resume {
         let journal = Journal::read(id)?;
         let args = journal.args(journal::more(journal::words()?))?;
