@@ -18,13 +18,14 @@ use crate::{
     control::{Command, CommandName, Control as _, ControlError, Origin},
     event::{Draft, LogEntry, PluginName},
     metrics::Metrics,
-    nats::{CommandListener, NatsOptions, NatsStatus, Publisher},
+    nats::{CURSOR, CommandListener, NatsOptions, NatsStatus, Publisher},
     pipeline::{self, Pipeline, PublishError, Receipt},
     plugin::{
-        Cache, CacheError, Change, Disabled, PluginStatus, Registry, RegistryError, TrustedKeys,
-        WatchOptions, Watcher,
+        Cache, CacheError, Change, Disabled, PluginState, PluginStatus, Registry, RegistryError,
+        TrustedKeys, WatchOptions, Watcher,
     },
     reaction::{Positions, Reactions},
+    retention::{Holder, Policy, Retention, RetentionStatus},
     store::{
         Observer, OpenError, Reader, Store, StoreError,
         state::{EditError, Side, State, Write},
@@ -61,6 +62,7 @@ pub struct Builder {
     trusted: TrustedKeys,
     nats: Option<NatsOptions>,
     nats_commands: Vec<CommandName>,
+    retention: Policy,
 }
 
 /// A running host.
@@ -70,6 +72,7 @@ pub struct Host {
     pipeline: Pipeline,
     operator: Arc<Operator>,
     nats: Option<NatsStatus>,
+    retention: Option<RetentionStatus>,
     metrics: Metrics,
     /// Gone once the host is shut down.
     running: Mutex<Option<Running>>,
@@ -77,6 +80,7 @@ pub struct Host {
 
 /// What has to be stopped, in the order of the flow.
 struct Running {
+    retention: Option<Retention>,
     commands: Option<CommandListener>,
     watcher: Option<Watcher>,
     reactions: Reactions,
@@ -128,6 +132,12 @@ impl Builder {
         self
     }
 
+    /// What is deleted from the log, and when. Default: nothing.
+    pub fn retention(mut self, policy: Policy) -> Self {
+        self.retention = policy;
+        self
+    }
+
     /// Opens the log, loads the plugins, and starts everything that follows the log.
     ///
     /// # Errors
@@ -163,12 +173,18 @@ impl Builder {
         let publisher =
             self.nats.clone().map(|nats| Publisher::spawn(nats, Arc::clone(&store), bus.clone()));
         let nats = publisher.as_ref().map(Publisher::status);
+        let retention = (!self.retention.keeps_everything()).then(|| {
+            let holders = holders(self.nats.is_some(), Arc::clone(&plugins));
+            Retention::spawn(self.retention, Arc::clone(&store), holders)
+        });
+        let retention_status = retention.as_ref().map(Retention::status);
         let operator = Arc::new(Operator {
             plugins: Arc::clone(&plugins),
             store: Arc::clone(&store),
             bus: bus.clone(),
             positions: Positions::default(),
             nats: nats.clone(),
+            retention: retention_status.clone(),
             stop: watch::Sender::new(None),
         });
         let reactions = Reactions::start(
@@ -185,9 +201,11 @@ impl Builder {
             .nats
             .filter(|_| !allowed.is_empty())
             .map(|nats| CommandListener::spawn(nats, allowed, Arc::clone(&operator) as _));
-        let running = Running { commands, watcher, reactions, sequencer, nats: publisher };
+        let running =
+            Running { retention, commands, watcher, reactions, sequencer, nats: publisher };
         let running = Mutex::new(Some(running));
-        Ok(Host { store, bus, pipeline, operator, nats, metrics, running })
+        let retention = retention_status;
+        Ok(Host { store, bus, pipeline, operator, nats, retention, metrics, running })
     }
 }
 
@@ -202,6 +220,7 @@ impl Host {
             trusted: TrustedKeys::default(),
             nats: None,
             nats_commands: vec![CommandName::Status],
+            retention: Policy::default(),
         }
     }
 
@@ -307,6 +326,11 @@ impl Host {
         self.nats.as_ref()
     }
 
+    /// How retention is doing; `None` for a host that keeps everything.
+    pub fn retention(&self) -> Option<&RetentionStatus> {
+        self.retention.as_ref()
+    }
+
     /// The host's own figures.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
@@ -325,6 +349,9 @@ impl Host {
     /// saved, and the WAL is moved into the main file. A second call does nothing.
     pub async fn shutdown(&self) {
         let Some(running) = self.running.lock().await.take() else { return };
+        if let Some(retention) = running.retention {
+            retention.stop().await;
+        }
         if let Some(commands) = running.commands {
             commands.stop().await;
         }
@@ -339,6 +366,21 @@ impl Host {
             warn!("{e}; what it did not confirm is published by the next start");
         }
         self.store.close().await;
+    }
+}
+
+/// The cursors that retention waits for: NATS, and every plugin that is there and was not disabled.
+/// One that is no reaction has no cursor, and holds nothing.
+fn holders(nats: bool, plugins: Arc<Registry>) -> impl Fn() -> Vec<Holder> {
+    move || {
+        let nats = nats.then(|| Holder { cursor: CURSOR.to_owned(), begins_at_zero: true });
+        let plugins = plugins.status().into_iter();
+        let enabled = plugins.filter(|plugin| plugin.state != PluginState::Disabled);
+        let reactions = enabled.map(|plugin| Holder {
+            cursor: format!("reaction/{}", plugin.name),
+            begins_at_zero: false,
+        });
+        nats.into_iter().chain(reactions).collect()
     }
 }
 

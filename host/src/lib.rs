@@ -14,12 +14,13 @@
 //! - [`reaction`]: what plugins do after the commit.
 //! - [`trial`]: a plugin over events without a host.
 //! - [`nats`]: the log on NATS subjects.
+//! - [`retention`]: what the log forgets, and when.
 //! - [`host`]: the whole, to build, publish to, subscribe to, shut down.
 //! - [`api`]: REST, SSE, metrics.
 //! - [`cli`]: the command line.
 //!
-//! Leaves that several use: [`config`], [`control`] (the names of commands), [`metrics`],
-//! [`strict_toml`].
+//! Leaves that several use: [`amount`] (spans and sizes as people write them), [`config`],
+//! [`control`] (the names of commands), [`metrics`], [`strict_toml`].
 
 #![cfg_attr(test, allow(missing_docs))]
 
@@ -39,12 +40,15 @@ pub mod trial;
 
 pub mod nats;
 
+pub mod retention;
+
 pub mod host;
 
 pub mod api;
 
 pub mod cli;
 
+pub mod amount;
 pub mod config;
 pub mod control;
 pub mod metrics;

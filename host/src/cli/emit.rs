@@ -27,10 +27,12 @@ use super::{
     input::Item,
     output::{Output, json_line, note, plain},
     sender::Sender,
-    times::parse_span,
 };
-use crate::event::{
-    Data, Draft, EventId, EventPriority, EventType, Message, ProjectId, SessionId, Timestamp,
+use crate::{
+    amount::parse_span,
+    event::{
+        Data, Draft, EventId, EventPriority, EventType, Message, ProjectId, SessionId, Timestamp,
+    },
 };
 
 /// A request is at most this large, in bytes, unless one event alone is larger.

@@ -7,8 +7,8 @@
 //! `tally`.
 //!
 //! A client command knows the host's API and the types of `event`, nothing else of the host: it
-//! must work against a host on another machine. `plugin check`, `build`, `test` and `bench` ask nobody and use
-//! the plugin room and the trials themselves. What comes back is never trusted: nothing that a
+//! must work against a host on another machine. `plugin check`, `build`, `test` and `bench`, `prune` and
+//! `doctor` ask nobody and use the plugin room, the trials, retention and the store themselves. What comes back is never trusted: nothing that a
 //! sender wrote reaches a terminal unescaped.
 //!
 //! Exit codes: 0 done, 1 failed, 2 used wrongly. A closed standard output (`| head`) is no failure.
@@ -25,8 +25,10 @@ mod filters;
 mod input;
 mod output;
 mod plugin;
+mod prune;
 mod sender;
 mod serve;
+mod status;
 mod summary;
 mod table;
 mod tail;
@@ -72,7 +74,9 @@ enum Command {
     Tail(tail::Args),
     Events(events::Args),
     Plugin(plugin::Args),
+    Status(status::Args),
     Summary(summary::Args),
+    Prune(prune::Args),
     Doctor(doctor::Args),
     Config(config::Args),
     Completions(completions::Args),
@@ -94,7 +98,9 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Tail(args) => tail::run(args).await,
         Command::Events(args) => events::run(args).await,
         Command::Plugin(args) => plugin::run(args).await,
+        Command::Status(args) => status::run(args).await,
         Command::Summary(args) => summary::run(args).await,
+        Command::Prune(args) => prune::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Config(args) => config::run(args).await,
         Command::Completions(args) => completions::run(args),

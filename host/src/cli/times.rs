@@ -1,31 +1,8 @@
 //! Points in time and spans as people type them, and times as people read them.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Local};
 
-use crate::event::Timestamp;
-
-/// A span like `500ms`, `30s`, `15m`, `2h`, `7d` or `1w`.
-pub(super) fn parse_span(text: &str) -> Result<Duration, String> {
-    let way_out = "(write a number and a unit: 500ms, 30s, 15m, 2h, 7d, 1w)";
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let unit_ms: u64 = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        "w" => 604_800_000,
-        "" => return Err(format!("a span needs a unit {way_out}")),
-        _ => return Err(format!("{unit:?} is no unit of time {way_out}")),
-    };
-    let number: u64 =
-        number.parse().map_err(|_| format!("a span begins with a number {way_out}"))?;
-    let span = number.checked_mul(unit_ms).ok_or("longer than time itself")?;
-    Ok(Duration::from_millis(span))
-}
+use crate::{amount::parse_span, event::Timestamp};
 
 /// An RFC 3339 time, or a span before `now`.
 pub(super) fn parse_when(text: &str, now: Timestamp) -> Result<Timestamp, String> {

@@ -14,6 +14,7 @@ use crate::{
     nats::{NatsState, NatsStatus},
     plugin::{Disabled, PluginStatus, Registry, ReloadError, RollBackError},
     reaction::Positions,
+    retention::RetentionStatus,
     store::{Effect, Store, StoreError},
 };
 
@@ -23,6 +24,7 @@ pub(super) struct Operator {
     pub(super) bus: Bus,
     pub(super) positions: Positions,
     pub(super) nats: Option<NatsStatus>,
+    pub(super) retention: Option<RetentionStatus>,
     /// Becomes who asked the host to end.
     pub(super) stop: watch::Sender<Option<Origin>>,
 }
@@ -47,9 +49,12 @@ impl Operator {
     /// How far everything has come.
     pub(super) async fn status(&self) -> Result<Value, StoreError> {
         let dead_letters = self.store.reader().count_dead_letters().await?;
+        let (kept, pruned) = self.store.reader().kept_and_pruned().await?;
         Ok(json!({
             "version": env!("CARGO_PKG_VERSION"),
             "head": self.bus.head(),
+            "events": kept,
+            "pruned": pruned,
             "indexed": self.store.indexed(),
             "database": self.store.path(),
             "plugins_folder": self.plugins_folder(),
@@ -67,6 +72,8 @@ impl Operator {
                 })
             }),
             "cursors": self.positions.all(),
+            "overtaken": self.bus.overtaken(),
+            "retention": self.retention.as_ref().map(RetentionStatus::snapshot),
             "dead_letters": dead_letters,
         }))
     }

@@ -154,6 +154,7 @@ impl Worker {
                         }
                     }
                     Err(SubscriptionError::Closed) => return Leave::Stop,
+                    Err(SubscriptionError::Pruned(gap)) => self.bus.missed(&self.cursor(), gap),
                     Err(SubscriptionError::Store(e)) => {
                         warn!("reaction {}: cannot read the log: {e}", self.name);
                         if let Err(leave) = self.wait(STORE_RETRY).await {

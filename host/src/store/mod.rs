@@ -2,7 +2,7 @@
 //!
 //! **Format.** `events` is append-only by `seq`; `changes` says what enrichers did; `cursors` says
 //! how far each sink has come; `dead_letters` is what plugins gave up on; `plugin_state` is what they
-//! remember. `events_rfc3339` is the
+//! remember; `pruned` says which places retention has emptied. `events_rfc3339` is the
 //! same log with times that people read. The schema is versioned (`migrations/`), a file of a
 //! later version or of somebody else is refused, and a lock file beside it keeps a second host
 //! away. Any number of other processes may read.
@@ -12,7 +12,8 @@
 //! five seconds.
 //!
 //! **Invariants.** A batch is answered after `COMMIT` returned in WAL mode with
-//! `synchronous=FULL`: it survives a kill and a power cut. `seq` has no gaps. Entries and effects
+//! `synchronous=FULL`: it survives a kill and a power cut. `seq` has no gaps and is never given twice:
+//! each place up to the head has its event or is in `pruned`. Entries and effects
 //! of one batch are stored together or not at all, and so is what plugins wrote for it (`state/`).
 //!
 //! **Recovery.** SQLite's own: on opening, committed frames of the WAL are replayed, torn ones
@@ -24,6 +25,8 @@ mod error;
 mod index;
 mod maintenance;
 mod messages;
+mod pruned;
+mod pruning;
 mod query;
 mod reader;
 mod row;
@@ -41,8 +44,10 @@ use std::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use error::{OpenError, StoreError};
-pub use maintenance::{Health, health, reindex};
+pub use maintenance::{Health, Shrunk, Survey, health, reindex, vacuum};
 pub use messages::{Batch, Change, DeadLetter, Effect, NewEntry, OnCommit};
+pub use pruned::Gap;
+pub use pruning::{Aged, Space};
 pub use query::{MAX_PAGE, Order, Page, Query};
 pub use reader::{Known, Reader};
 pub use writer::Observer;
@@ -50,6 +55,7 @@ pub use writer::Observer;
 use crate::event::Seq;
 use index::Index;
 use messages::Command;
+use pruned::Pruned;
 use state::Pending;
 
 /// Batches that may wait for the writer. With the group commit behind it, more would only hide
@@ -85,13 +91,12 @@ impl Store {
         segment: u32,
     ) -> Result<Self, OpenError> {
         let opened = schema::open(path)?;
-        let head: i64 = opened
-            .connection
-            .query_row("SELECT coalesce(max(seq), 0) FROM events", [], |row| row.get(0))
-            .map_err(|source| OpenError::Sqlite { path: path.into(), source })?;
-        let head = head as Seq;
+        let sqlite = |source| OpenError::Sqlite { path: path.into(), source };
+        let pruned = Pruned::open(&opened.connection, segment).map_err(sqlite)?;
+        let pruned = Arc::new(pruned);
+        let head = pruning::head(&opened.connection, &pruned).map_err(sqlite)?;
         // A log without its index still answers, only slower.
-        let index = Index::start(path, head, segment)
+        let index = Index::start(path, head, segment, Arc::clone(&pruned))
             .inspect_err(|e| tracing::warn!("there is no search index: {e}"))
             .ok();
         let shared = index.as_ref().map(|index| Arc::clone(index.shared()));
@@ -103,6 +108,7 @@ impl Store {
             observer: Box::new(observer),
             next_seq: head + 1,
             index: index.as_ref().map(Index::notifier),
+            pruned: Arc::clone(&pruned),
             failure: failure_sender,
         };
         let thread = std::thread::Builder::new()
@@ -111,7 +117,7 @@ impl Store {
             .map_err(|source| OpenError::File { path: path.into(), source })?;
         Ok(Self {
             path: path.into(),
-            reader: Reader::new(path.into(), shared),
+            reader: Reader::new(path.into(), shared, pruned),
             inbox,
             failure,
             head,

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, functions::FunctionFlags, types::V
 
 use crate::event::{EventPriority, LogEntry, Selection, Seq, Subject, SubjectPattern};
 
-use super::{index, row};
+use super::{index, pruned::Pruned, row};
 
 /// The largest page, in events.
 pub const MAX_PAGE: usize = 500;
@@ -49,6 +49,19 @@ pub struct Page {
     pub next: Option<Seq>,
 }
 
+impl Page {
+    /// The stretch of a log with this head that the page is about: behind the first place, up to and
+    /// with the second.
+    pub fn stretch(&self, query: &Query, head: Seq) -> (Seq, Seq) {
+        let after = query.after_seq.unwrap_or(0);
+        let until = query.before_seq.map_or(head, |before| before.saturating_sub(1).min(head));
+        match query.order {
+            Order::Ascending => (after, self.next.unwrap_or(until)),
+            Order::Descending => (self.next.map_or(after, |next| next.saturating_sub(1)), until),
+        }
+    }
+}
+
 /// Adds what the queries need to a connection: `subject_matches(pattern, subject)`.
 pub(super) fn add_functions(connection: &Connection) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
@@ -69,11 +82,13 @@ pub(super) struct Sources<'a> {
     pub(super) log: &'a Connection,
     /// The index file, and what is not in it yet; `None` when there is no index.
     pub(super) index: Option<(&'a Connection, &'a index::Shared)>,
+    /// What the index may still know.
+    pub(super) pruned: &'a Pruned,
 }
 
 pub(super) fn page(sources: &Sources<'_>, query: &Query, limit: usize) -> rusqlite::Result<Page> {
     match sources.index.filter(|_| index::helps(&query.selection)) {
-        Some((file, shared)) => indexed(sources.log, file, shared, query, limit),
+        Some((file, shared)) => indexed(sources, file, shared, query, limit),
         None => {
             let mut page = Building::new(limit);
             scan(sources.log, query, &mut page)?;
@@ -82,16 +97,23 @@ pub(super) fn page(sources: &Sources<'_>, query: &Query, limit: usize) -> rusqli
     }
 }
 
-/// The places that the index chooses, and what lies behind them in the log.
+/// The places that the index chooses, less those that are gone, and what lies behind them in the log.
 fn indexed(
-    log: &Connection,
+    sources: &Sources<'_>,
     file: &Connection,
     shared: &index::Shared,
     query: &Query,
     limit: usize,
 ) -> rusqlite::Result<Page> {
+    let log = sources.log;
     let mut page = Building::new(limit);
-    let tail = shared.tail(&query.selection)?;
+    let mut tail = shared.tail(&query.selection)?;
+    tail.chosen -= sources.pruned.places(log, tail.number)?;
+    // Asked after the index: a segment is dropped there only once all of it is gone here.
+    let finished_segment = |number| {
+        let chosen = shared.finished(file, number, &query.selection)?;
+        Ok::<_, rusqlite::Error>(chosen - sources.pruned.places(log, number)?)
+    };
     let behind =
         Query { after_seq: Some(query.after_seq.unwrap_or(0).max(tail.known)), ..query.clone() };
     let size = u64::from(shared.size());
@@ -99,7 +121,7 @@ fn indexed(
     match query.order {
         Order::Ascending => {
             for number in finished {
-                let chosen = shared.finished(file, number, &query.selection)?;
+                let chosen = finished_segment(number)?;
                 if !fetch(log, query, index::begin(number, shared.size()), &chosen, &mut page)? {
                     return Ok(page.finish());
                 }
@@ -118,7 +140,7 @@ fn indexed(
                 if !more {
                     break;
                 }
-                let chosen = shared.finished(file, number, &query.selection)?;
+                let chosen = finished_segment(number)?;
                 let begin = index::begin(number, shared.size());
                 more = fetch(log, query, begin, &chosen, &mut page)?;
             }

@@ -14,6 +14,7 @@ use crate::event::{Digest, EventId, LogEntry, PluginName, Seq, Timestamp};
 
 use super::{
     Change, StoreError, index,
+    pruned::Pruned,
     query::{self, Page, Query, Sources},
     row, schema,
     state::{self, Side, StateEntry, StateUsage},
@@ -37,6 +38,7 @@ pub struct Reader {
 struct Pool {
     path: PathBuf,
     index: Option<Arc<index::Shared>>,
+    pruned: Arc<Pruned>,
     permits: Semaphore,
     idle: Mutex<Vec<Connections>>,
 }
@@ -48,9 +50,13 @@ struct Connections {
 }
 
 impl Reader {
-    pub(super) fn new(path: PathBuf, index: Option<Arc<index::Shared>>) -> Self {
+    pub(super) fn new(
+        path: PathBuf,
+        index: Option<Arc<index::Shared>>,
+        pruned: Arc<Pruned>,
+    ) -> Self {
         let permits = Semaphore::new(CONNECTIONS);
-        Self { pool: Arc::new(Pool { path, index, permits, idle: Mutex::default() }) }
+        Self { pool: Arc::new(Pool { path, index, pruned, permits, idle: Mutex::default() }) }
     }
 
     /// A page of at most `limit` events; any `limit` is cut to [`query::MAX_PAGE`].
@@ -59,16 +65,16 @@ impl Reader {
     /// [`StoreError::TooSlow`] after five seconds; [`StoreError::Read`] when SQLite fails.
     pub async fn page(&self, query: Query, limit: usize) -> Result<Page, StoreError> {
         let limit = limit.clamp(1, query::MAX_PAGE);
-        let shared = self.pool.index.clone();
+        let (shared, pruned) = (self.pool.index.clone(), Arc::clone(&self.pool.pruned));
         self.run_on(move |connections| {
             let log = &connections.log;
             let index = connections.index.as_ref().zip(shared.as_deref());
-            let page = query::page(&Sources { log, index }, &query, limit);
+            let page = query::page(&Sources { log, index, pruned: &pruned }, &query, limit);
             match page {
                 // An index that cannot be read is no reason not to answer.
                 Err(e) if index.is_some() && !is_interrupted(&e) => {
                     tracing::warn!("the search index cannot be read, the log is: {e}");
-                    query::page(&Sources { log, index: None }, &query, limit)
+                    query::page(&Sources { log, index: None, pruned: &pruned }, &query, limit)
                 }
                 page => page,
             }
@@ -231,7 +237,12 @@ impl Reader {
         self.run(move |db| state::value(db, &plugin, side, &key, <[u8]>::to_vec)).await
     }
 
-    async fn run<T, F>(&self, read: F) -> Result<T, StoreError>
+    /// What is gone from the log.
+    pub(super) fn pruned(&self) -> &Arc<Pruned> {
+        &self.pool.pruned
+    }
+
+    pub(super) async fn run<T, F>(&self, read: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,

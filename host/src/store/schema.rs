@@ -30,6 +30,7 @@ const STEPS: &[M<'_>] = &[
     M::up(include_str!("migrations/04_no_inline_index.sql")),
     M::up(include_str!("migrations/05_plugins.sql")),
     M::up(include_str!("migrations/06_plain_check.sql")),
+    M::up(include_str!("migrations/09_retention.sql")),
 ];
 const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
 
@@ -156,6 +157,9 @@ fn is_unfinished(connection: &Connection) -> rusqlite::Result<bool> {
 
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    // Holds for a new file only, and must come before its first page: what is pruned can then be given
+    // back to the file system in small steps.
+    connection.pragma_update(None, "auto_vacuum", "incremental")?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "journal_size_limit", WAL_KEEP_BYTES)?;

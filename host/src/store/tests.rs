@@ -8,7 +8,7 @@ use crate::event::{
     SubjectPattern, Timestamp,
 };
 
-struct Deaf;
+pub(super) struct Deaf;
 
 impl Observer for Deaf {
     fn committed(&mut self, _: &[Arc<LogEntry>], _: Duration) {}
@@ -22,14 +22,17 @@ pub(crate) fn entry(event_type: EventType, project: &str, session: &str) -> NewE
     NewEntry { event, subject, digest, caused_by: None, hops: 0, dropped: None, changes: vec![] }
 }
 
-async fn commit(store: &Store, entries: Vec<NewEntry>) -> Result<Vec<Arc<LogEntry>>, StoreError> {
+pub(super) async fn commit(
+    store: &Store,
+    entries: Vec<NewEntry>,
+) -> Result<Vec<Arc<LogEntry>>, StoreError> {
     let (answer, outcome) = oneshot::channel();
     let done: OnCommit = Box::new(move |result| drop(answer.send(result)));
     store.submit(Batch { entries, effects: vec![], state: vec![], done }).await;
     outcome.await.unwrap()
 }
 
-fn folder() -> tempfile::TempDir {
+pub(super) fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
@@ -143,7 +146,7 @@ async fn a_file_that_is_no_log_of_ours_is_refused_and_left_alone() {
 }
 
 /// Waits until the index has seen the whole log.
-async fn indexed(store: &Store) {
+pub(super) async fn indexed(store: &Store) {
     let shared = Arc::clone(store.index.lock().unwrap().as_ref().unwrap().shared());
     let end = std::time::Instant::now() + Duration::from_secs(30);
     while !shared.is_complete() {
@@ -196,7 +199,7 @@ async fn an_index_that_is_damaged_missing_or_of_another_log_is_made_again() {
 }
 
 #[derive(Debug, Clone)]
-struct Sketch {
+pub(super) struct Sketch {
     event_type: usize,
     project: usize,
     session: usize,
@@ -205,7 +208,22 @@ struct Sketch {
     dropped: bool,
 }
 
-fn sketch() -> impl Strategy<Value = Sketch> {
+impl Sketch {
+    pub(super) fn entry(&self) -> NewEntry {
+        let mut new = entry(
+            EventType::BUILT_IN[self.event_type].clone(),
+            &format!("p{}", self.project),
+            &format!("s{}", self.session),
+        );
+        new.event.priority = EventPriority::ALL[self.priority];
+        new.event.timestamp = Timestamp::from_micros(self.at).unwrap();
+        new.dropped =
+            self.dropped.then(|| Dropped { by: "f".parse().unwrap(), reason: "r".into() });
+        new
+    }
+}
+
+pub(super) fn sketch() -> impl Strategy<Value = Sketch> {
     (0..30usize, 0..3usize, 0..4usize, 0..4usize, 0..100i64, prop::bool::weighted(0.2)).prop_map(
         |(event_type, project, session, priority, at, dropped)| Sketch {
             event_type,
@@ -219,7 +237,7 @@ fn sketch() -> impl Strategy<Value = Sketch> {
 }
 
 prop_compose! {
-    fn query()(
+    pub(super) fn query()(
         types in prop::collection::vec(0..30usize, 0..3),
         patterns in prop::collection::vec(prop_oneof![
             Just("ennio.>"), Just("ennio.ci.*.failing"), Just("ennio.*.p1.>"), Just("ennio.lifecycle.*"),
@@ -270,19 +288,8 @@ proptest! {
             let folder = folder();
             let path = folder.path().join("ennio.db");
             let store = Store::open_with(&path, Deaf, segment).unwrap();
-            let entries = sketches.iter().map(|s| {
-                let mut new = entry(
-                    EventType::BUILT_IN[s.event_type].clone(),
-                    &format!("p{}", s.project),
-                    &format!("s{}", s.session),
-                );
-                new.event.priority = EventPriority::ALL[s.priority];
-                new.event.timestamp = Timestamp::from_micros(s.at).unwrap();
-                new.dropped = s.dropped.then(|| Dropped { by: "f".parse().unwrap(), reason: "r".into() });
-                new
-            });
             // Part of it is indexed when the host starts again, part of it may not be yet.
-            let mut entries: Vec<NewEntry> = entries.collect();
+            let mut entries: Vec<NewEntry> = sketches.iter().map(Sketch::entry).collect();
             let later = entries.split_off(cut.min(entries.len()));
             let mut log = commit(&store, entries).await.unwrap();
             store.close().await;

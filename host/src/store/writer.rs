@@ -1,8 +1,9 @@
-//! The one thread that writes: group commit, cursors, and every checkpoint.
+//! The one thread that writes: group commit, cursors, pruning, and every checkpoint.
 //!
 //! All that waits in the inbox becomes one transaction, so a disk flush is shared under load and a
 //! lone event waits for nobody. Nobody is told of a commit before it is on disk. Checkpoints run
-//! after the answers, on this thread, so none ever races a write.
+//! after the answers, on this thread, so none ever races a write. Pruning comes in small steps
+//! between two commits.
 //!
 //! A commit that failed for lack of space is undone and may be sent again. After any other error
 //! of the file nobody can know what is on disk: the writer stops, and answers all that comes.
@@ -18,7 +19,8 @@ use crate::event::{LogEntry, Seq, Timestamp};
 use super::{
     StoreError,
     index::Notifier,
-    messages::{Batch, Command, Effect, OnCommit},
+    messages::{Batch, Command, Effect, OnCommit, Tidy},
+    pruned::Pruned,
     row,
     state::Pending,
 };
@@ -48,6 +50,7 @@ pub(super) struct Writer {
     pub(super) observer: Box<dyn Observer>,
     pub(super) next_seq: Seq,
     pub(super) index: Option<Notifier>,
+    pub(super) pruned: Arc<Pruned>,
     /// Turns to the reason when the file failed.
     pub(super) failure: watch::Sender<Option<String>>,
 }
@@ -61,7 +64,7 @@ impl Writer {
         let mut closing = false;
         while !closing {
             let Some(first) = self.inbox.blocking_recv() else { break };
-            let mut batches = Vec::new();
+            let (mut batches, mut chores) = (Vec::new(), Vec::new());
             let mut size = 0;
             let mut next = Some(first);
             while let Some(command) = next.take() {
@@ -70,6 +73,7 @@ impl Writer {
                         size += batch.entries.len();
                         batches.push(batch);
                     }
+                    Command::Tidy(chore) => chores.push(chore),
                     Command::Close => closing = true,
                 }
                 if size < GROUP && !closing {
@@ -77,6 +81,7 @@ impl Writer {
                 }
             }
             self.commit(batches);
+            chores.into_iter().for_each(|chore| self.tidy(chore));
             self.checkpoint_when_due();
         }
         self.inbox.close();
@@ -150,6 +155,46 @@ impl Writer {
         });
         batch.state.into_iter().for_each(Pending::committed);
         (entries.collect(), batch.done)
+    }
+
+    /// Whoever asked may have gone; what is done stays done.
+    fn tidy(&mut self, chore: Tidy) {
+        let failure = self.failure.borrow().clone().map(StoreError::Failed);
+        match chore {
+            Tidy::Prune { places, done } => {
+                let outcome = match failure {
+                    Some(failed) => Err(failed),
+                    None => self.prune(&places).map_err(|e| self.judge(&e)),
+                };
+                if let (Ok(_), Some(index)) = (&outcome, &self.index) {
+                    index.pruned();
+                }
+                let _ = done.send(outcome);
+            }
+            Tidy::Vacuum { pages, done } => {
+                let outcome = match failure {
+                    Some(failed) => Err(failed),
+                    None => self.vacuum(pages).map_err(|e| self.judge(&e)),
+                };
+                let _ = done.send(outcome);
+            }
+        }
+    }
+
+    fn prune(&mut self, places: &[Seq]) -> rusqlite::Result<Vec<Seq>> {
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let gone = self.pruned.delete(&transaction, places)?;
+        transaction.commit()?;
+        Ok(gone)
+    }
+
+    fn vacuum(&mut self, pages: u32) -> rusqlite::Result<()> {
+        // Each row that the pragma answers is a page: it stops where nobody asks for more.
+        let mut vacuum = self.connection.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
+        let mut freed = vacuum.query([])?;
+        while freed.next()?.is_some() {}
+        Ok(())
     }
 
     fn judge(&mut self, e: &rusqlite::Error) -> StoreError {

@@ -14,10 +14,11 @@ use super::{
         table::{Cell, Table, cut, figures, text},
         tail::line,
         tally::{Tally, shape, thousands},
-        times::{clock, parse_span, parse_when},
+        times::{clock, parse_when},
     },
     entry,
 };
+use crate::amount::parse_span;
 use std::time::Instant;
 
 #[test]

@@ -121,6 +121,25 @@ impl Writer {
         )?;
         transaction.commit()
     }
+
+    /// The finished segments that are there.
+    pub(super) fn numbers(&self) -> rusqlite::Result<Vec<u64>> {
+        let mut find = self.connection.prepare_cached("SELECT number FROM segments")?;
+        let rows = find.query_map([], |row| row.get::<_, i64>(0).map(|number| number as u64))?;
+        rows.collect()
+    }
+
+    /// Forgets a segment.
+    pub(super) fn drop_segment(&mut self, number: u64) -> rusqlite::Result<()> {
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for sql in
+            ["DELETE FROM postings WHERE segment = ?1", "DELETE FROM segments WHERE number = ?1"]
+        {
+            transaction.prepare_cached(sql)?.execute([number as i64])?;
+        }
+        transaction.commit()
+    }
 }
 
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
@@ -171,8 +190,10 @@ impl Postings for Stored<'_> {
     fn within(&self, since: i64, until: i64) -> rusqlite::Result<RoaringBitmap> {
         let sql = "SELECT min_us, max_us FROM segments WHERE number = ?1";
         let mut find = self.connection.prepare_cached(sql)?;
-        let (min, max): (i64, i64) =
-            find.query_row([self.number], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let bounds: Option<(i64, i64)> =
+            find.query_row([self.number], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        // Not there: it has no event left.
+        let Some((min, max)) = bounds else { return Ok(RoaringBitmap::new()) };
         if max < since || min >= until {
             return Ok(RoaringBitmap::new());
         }
@@ -180,10 +201,11 @@ impl Postings for Stored<'_> {
             return Ok(all(self.events));
         }
         let sql = "SELECT times FROM segments WHERE number = ?1";
-        self.connection.prepare_cached(sql)?.query_row([self.number], |row| {
+        let found = self.connection.prepare_cached(sql)?.query_row([self.number], |row| {
             let (times, _) = row.get_ref(0)?.as_blob()?.as_chunks::<8>();
             Ok(places_within(times.iter().map(|time| i64::from_le_bytes(*time)), since, until))
-        })
+        });
+        found.optional().map(Option::unwrap_or_default)
     }
 }
 

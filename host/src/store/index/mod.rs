@@ -6,9 +6,13 @@
 //! question asks becomes a set of places in each segment (`plan.rs`); events behind what the index
 //! has seen are read one by one. So an answer is always complete, whatever the index has missed.
 //!
+//! Events that are pruned stay in their segment: whoever asks leaves them out (`../pruned.rs`), so an
+//! answer needs no news from here. A segment that has none left is dropped.
+//!
 //! **Who writes.** One thread. It is told of commits over a short channel; where that overflows,
 //! and at the start, it reads the log. **Recovery.** Everything in here can be made from the log
-//! again, and is when it does not fit it: no segment is believed whose last event has another id.
+//! again, and is when it does not fit it: no segment is believed whose last event has another id, or
+//! has none and was not pruned.
 
 mod file;
 mod keys;
@@ -34,7 +38,7 @@ pub(super) use file::{open_reader, path_of};
 pub(super) use plan::helps;
 pub(super) use segment::begin;
 
-use super::schema;
+use super::{pruned::Pruned, schema};
 use crate::event::{LogEntry, Selection, Seq};
 use file::Stored;
 use keys::Keys;
@@ -68,13 +72,20 @@ pub(super) struct Shared {
 
 enum Message {
     Committed(Vec<Arc<LogEntry>>),
+    /// Events are gone from the log.
+    Pruned,
     Close,
 }
 
 impl Index {
     /// Opens the index of the log at `path` and begins to follow it from where it is.
-    pub(super) fn start(path: &Path, head: Seq, size: u32) -> rusqlite::Result<Self> {
-        let (mut indexer, shared) = Indexer::open(path, size)?;
+    pub(super) fn start(
+        path: &Path,
+        head: Seq,
+        size: u32,
+        pruned: Arc<Pruned>,
+    ) -> rusqlite::Result<Self> {
+        let (mut indexer, shared) = Indexer::open(path, size, pruned)?;
         shared.head.store(head, Ordering::Release);
         let (inbox, messages) = mpsc::sync_channel(INBOX);
         let thread = std::thread::Builder::new()
@@ -116,6 +127,11 @@ impl Notifier {
         self.shared.head.store(last.seq, Ordering::Release);
         // Full: the indexer will find them in the log.
         let _ = self.inbox.try_send(Message::Committed(entries));
+    }
+
+    pub(super) fn pruned(&self) {
+        // Full: the next time is as good.
+        let _ = self.inbox.try_send(Message::Pruned);
     }
 }
 
@@ -169,10 +185,12 @@ impl Shared {
 pub(super) fn rebuild(
     path: &Path,
     head: Seq,
+    pruned: Pruned,
     mut progress: impl FnMut(Seq),
 ) -> rusqlite::Result<()> {
     file::Writer::make(&path_of(path), SEGMENT)?;
-    let (mut indexer, shared) = Indexer::open(path, SEGMENT)?;
+    let (mut indexer, shared) = Indexer::open(path, SEGMENT, Arc::new(pruned))?;
+    shared.head.store(head, Ordering::Release);
     while shared.known() < head {
         indexer.read_on()?;
         progress(shared.known());
@@ -185,18 +203,23 @@ struct Indexer {
     shared: Arc<Shared>,
     file: file::Writer,
     log: Connection,
+    pruned: Arc<Pruned>,
 }
 
 impl Indexer {
-    fn open(path: &Path, size: u32) -> rusqlite::Result<(Self, Arc<Shared>)> {
+    fn open(path: &Path, size: u32, pruned: Arc<Pruned>) -> rusqlite::Result<(Self, Arc<Shared>)> {
         let log = schema::open_reader(path)?;
         let index_path = path_of(path);
         let mut file = file::Writer::open(&index_path, size)?;
         let mut next = 0;
         if let Some(last) = file.last()? {
             next = last.number + 1;
-            let in_log = id_at(&log, begin(next, size))?;
-            if in_log.as_deref() != Some(&*last.last_id) {
+            let end = begin(next, size);
+            let fits = match id_at(&log, end)? {
+                Some(id) => id == last.last_id,
+                None => pruned.has(&log, end)?,
+            };
+            if !fits {
                 warn!("{}: of another log, it is made anew", index_path.display());
                 file = file::Writer::make(&index_path, size)?;
                 next = 0;
@@ -204,7 +227,7 @@ impl Indexer {
         }
         let tail = RwLock::new(Segment::new(next));
         let shared = Arc::new(Shared { size, tail, head: AtomicU64::new(0) });
-        Ok((Self { shared: Arc::clone(&shared), file, log }, shared))
+        Ok((Self { shared: Arc::clone(&shared), file, log, pruned }, shared))
     }
 
     fn run(&mut self, messages: &mpsc::Receiver<Message>) {
@@ -216,6 +239,7 @@ impl Indexer {
         loop {
             let outcome = match messages.recv_timeout(LOOK) {
                 Ok(Message::Committed(entries)) => self.take(&entries, messages),
+                Ok(Message::Pruned) => self.drop_empty(),
                 Err(mpsc::RecvTimeoutError::Timeout) => self.catch_up(messages),
                 Ok(Message::Close) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
             };
@@ -241,7 +265,17 @@ impl Indexer {
         if !follows {
             return self.catch_up(messages);
         }
-        self.add(entries.iter().map(|entry| Keys::of(entry)))?;
+        let until = entries.last().map_or(0, |last| last.seq);
+        self.add(entries.iter().map(|entry| Keys::of(entry)), until)?;
+        Ok(Go::On)
+    }
+
+    /// Drops finished segments that have no event left.
+    fn drop_empty(&mut self) -> rusqlite::Result<Go> {
+        let empty = self.pruned.whole(&self.log)?;
+        for number in self.file.numbers()?.into_iter().filter(|number| empty.contains(number)) {
+            self.file.drop_segment(number)?;
+        }
         Ok(Go::On)
     }
 
@@ -264,6 +298,8 @@ impl Indexer {
         struct Found(Seq, i64, bool, [String; 5]);
         let sql = "SELECT seq, timestamp_us, dropped_by IS NOT NULL, event_type, priority, \
                    session_id, project_id, subject FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+        // Before the log is looked at: whatever is not found up to here is gone.
+        let head = self.shared.head.load(Ordering::Acquire);
         let found: Vec<Found> = {
             let mut find = self.log.prepare_cached(sql)?;
             let row = |row: &Row<'_>| {
@@ -273,7 +309,12 @@ impl Indexer {
             let rows = find.query_map([self.shared.known() as i64, CATCH_UP], row)?;
             rows.collect::<Result<_, _>>()?
         };
-        self.add(found.iter().map(|Found(seq, timestamp, dropped, texts)| {
+        let until = match found.last() {
+            Some(Found(last, ..)) if found.len() as i64 == CATCH_UP => *last,
+            Some(Found(last, ..)) => head.max(*last),
+            None => head,
+        };
+        let keys = found.iter().map(|Found(seq, timestamp, dropped, texts)| {
             let [event_type, priority, session, project, subject] = texts;
             Keys {
                 seq: *seq,
@@ -285,11 +326,17 @@ impl Indexer {
                 timestamp: *timestamp,
                 dropped: *dropped,
             }
-        }))
+        });
+        self.add(keys, until)
     }
 
-    /// Adds what follows on what is known, and finishes segments that are full.
-    fn add<'a>(&mut self, events: impl Iterator<Item = Keys<'a>>) -> rusqlite::Result<()> {
+    /// Adds what follows on what is known, and finishes segments that are full. With `events`,
+    /// everything up to `until` is known.
+    fn add<'a>(
+        &mut self,
+        events: impl Iterator<Item = Keys<'a>>,
+        until: Seq,
+    ) -> rusqlite::Result<()> {
         let shared = Arc::clone(&self.shared);
         let known = shared.known();
         let mut events = events.skip_while(|event| event.seq <= known).peekable();
@@ -299,10 +346,9 @@ impl Indexer {
             while let Some(event) = events.next_if(|event| event.seq <= end) {
                 tail.push(&event, begin);
             }
-            let is_full = tail.len() >= shared.size as usize;
+            tail.pass(until.clamp(begin, end) - begin);
             drop(tail);
-            // Past its end without being full: the last of its events are no longer in the log.
-            if !is_full && events.peek().is_none() {
+            if until < end {
                 return Ok(());
             }
             self.finish(end)?;
@@ -313,7 +359,9 @@ impl Indexer {
     fn finish(&mut self, end: Seq) -> rusqlite::Result<()> {
         let number = {
             let tail = self.shared.tail.read().unwrap_or_else(PoisonError::into_inner);
-            self.file.add(&tail, &id_at(&self.log, end)?.unwrap_or_default())?;
+            if !tail.is_empty() {
+                self.file.add(&tail, &id_at(&self.log, end)?.unwrap_or_default())?;
+            }
             tail.number
         };
         let next = Segment::new(number + 1);
