@@ -29,6 +29,7 @@ mod plugins;
 mod reactions;
 mod reload;
 mod reload_matrix;
+mod retention;
 mod state;
 mod stream;
 mod trial;

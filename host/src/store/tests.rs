@@ -198,6 +198,47 @@ async fn an_index_that_is_damaged_missing_or_of_another_log_is_made_again() {
     assert_eq!(of_session_0(&path).await, expected, "something else");
 }
 
+/// The segments that are in the index file.
+fn segments(path: &Path) -> Vec<i64> {
+    let db = rusqlite::Connection::open(index::path_of(path)).unwrap();
+    let mut find = db.prepare("SELECT number FROM segments ORDER BY number").unwrap();
+    find.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+#[tokio::test]
+async fn the_index_drops_empty_segments_and_is_believed_without_their_events() {
+    let folder = folder();
+    let path = folder.path().join("ennio.db");
+    indexed_log(&path).await;
+    assert_eq!(segments(&path), [0, 1, 2, 3, 4, 5]);
+    let file = index::path_of(&path);
+    let made = |path: &Path| {
+        let db = rusqlite::Connection::open(path).unwrap();
+        let sql = "SELECT last_id FROM segments WHERE number = 2";
+        db.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap()
+    };
+    // An id that a new index would not have.
+    let db = rusqlite::Connection::open(&file).unwrap();
+    db.execute("UPDATE segments SET last_id = 'as it was' WHERE number = 2", []).unwrap();
+    drop(db);
+
+    let store = Store::open_with(&path, Deaf, 16).unwrap();
+    // The first two segments, one in the middle, and the last event of the last finished one.
+    let places = (1..=32).chain(49..=64).chain([96]).collect();
+    store.prune(places).await.unwrap();
+    let end = std::time::Instant::now() + Duration::from_secs(30);
+    while segments(&path) != [2, 4, 5] {
+        assert!(std::time::Instant::now() < end, "{:?}", segments(&path));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    store.close().await;
+    drop(store);
+    let is_left = |n: &Seq| *n > 32 && !(49..=64).contains(n) && *n != 96;
+    let expected: Vec<Seq> = (1..=100).filter(|n| n % 5 == 1).filter(is_left).collect();
+    assert_eq!(of_session_0(&path).await, expected);
+    assert_eq!(made(&file), "as it was", "it was not made anew");
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct Sketch {
     event_type: usize,
