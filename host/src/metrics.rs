@@ -201,7 +201,7 @@ impl Metrics {
         );
         r.register("pruned", "Events that retention deleted", self.pruned.clone());
         r.register(
-            "retention_held_events",
+            "retention_held_places",
             "Places that retention leaves for a cursor that is behind",
             self.retention_held.clone(),
         );
