@@ -1,7 +1,8 @@
 //! Retention: what has to go goes, nothing else does, and who came too late is told exactly.
 
 use std::{
-    process::{Command, Output},
+    fs::File,
+    process::{Command, Output, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -184,6 +185,22 @@ async fn who_comes_too_late_is_told_exactly_what_is_gone() {
     assert_eq!(page("after_seq=12&limit=1").await, json!([[13], 13, null]));
     assert_eq!(page("before_seq=9&order=desc").await, json!([[6, 5], null, gone(1, 8, 6)]));
     assert_eq!(page("type=ci_failing&before_seq=13").await, json!([[5, 11], null, gone(1, 10, 8)]));
+
+    // On a terminal.
+    let said = setup.folder.path().join("tail");
+    let mut tail = ennio()
+        .args(["tail", "--after", "0", "--url", &host.url])
+        .stdout(Stdio::null())
+        .stderr(File::create(&said).unwrap())
+        .spawn()
+        .unwrap();
+    let line = "4 events, from seq 7 to 10, are gone: retention was there first";
+    eventually("tail says what is gone", async || {
+        std::fs::read_to_string(&said).unwrap().contains(line).then_some(())
+    })
+    .await;
+    tail.kill().unwrap();
+    tail.wait().unwrap();
 
     // The same from the file alone.
     host.interrupt();

@@ -62,8 +62,6 @@ impl Pruned {
         db: &Transaction<'_>,
         places: &[Seq],
     ) -> rusqlite::Result<Vec<Seq>> {
-        let Some(last) = places.last() else { return Ok(Vec::new()) };
-        self.end.fetch_max(*last, Ordering::AcqRel);
         let mut event = db.prepare_cached("DELETE FROM events WHERE seq = ?1")?;
         let mut changes = db.prepare_cached("DELETE FROM changes WHERE seq = ?1")?;
         let mut letters = db.prepare_cached("DELETE FROM dead_letters WHERE event_seq = ?1")?;
@@ -74,6 +72,9 @@ impl Pruned {
                 letters.execute([*seq as i64])?;
                 gone.push(*seq);
             }
+        }
+        if let Some(last) = gone.last() {
+            self.end.fetch_max(*last, Ordering::AcqRel);
         }
         for of_segment in gone.chunk_by(|a, b| self.number(*a) == self.number(*b)) {
             self.mark(db, of_segment)?;

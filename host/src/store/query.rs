@@ -117,7 +117,11 @@ fn indexed(
     let behind =
         Query { after_seq: Some(query.after_seq.unwrap_or(0).max(tail.known)), ..query.clone() };
     let size = u64::from(shared.size());
-    let finished = query.after_seq.unwrap_or(0) / size..tail.number;
+    let first: Option<i64> =
+        log.prepare_cached("SELECT min(seq) FROM events")?.query_row([], |row| row.get(0))?;
+    // Nothing is left before the first event.
+    let first = first.map_or(0, |first| first as Seq - 1).max(query.after_seq.unwrap_or(0));
+    let finished = first / size..tail.number;
     match query.order {
         Order::Ascending => {
             for number in finished {
