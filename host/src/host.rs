@@ -369,13 +369,17 @@ impl Host {
     }
 }
 
-/// The cursors that retention waits for: NATS, and every plugin that is there and was not disabled.
-/// One that is no reaction has no cursor, and holds nothing.
+/// The cursors that retention waits for: NATS, and every reaction that was not disabled. A plugin that
+/// could not be loaded may be one; without a cursor it holds nothing.
 fn holders(nats: bool, plugins: Arc<Registry>) -> impl Fn() -> Vec<Holder> {
     move || {
         let nats = nats.then(|| Holder { cursor: CURSOR.to_owned(), begins_at_zero: true });
         let plugins = plugins.status().into_iter();
-        let enabled = plugins.filter(|plugin| plugin.state != PluginState::Disabled);
+        let enabled = plugins.filter(|plugin| match plugin.state {
+            PluginState::Disabled => false,
+            PluginState::Failed => true,
+            PluginState::Running | PluginState::Quarantined => plugin.roles.contains(&"reaction"),
+        });
         let reactions = enabled.map(|plugin| Holder {
             cursor: format!("reaction/{}", plugin.name),
             begins_at_zero: false,

@@ -59,7 +59,13 @@ struct Retention {
     held: Option<Held>,
     used_bytes: u64,
     free_bytes: u64,
-    last_error: Option<(String, String)>,
+    last_error: Option<Trouble>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Trouble {
+    at: String,
+    error: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -127,7 +133,7 @@ fn of_retention(retention: &Retention, line: &mut impl FnMut(&str, String)) {
     if let Some(Held { cursor, at, until }) = &retention.held {
         line("", format!("waits for {cursor} at seq {at}; without it, up to {until} would go"));
     }
-    if let Some((at, error)) = &retention.last_error {
+    if let Some(Trouble { at, error }) = &retention.last_error {
         line("", format!("last error at {}: {error}", date_and_clock(at)));
     }
 }

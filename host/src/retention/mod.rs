@@ -28,7 +28,7 @@ use tracing::{error, info, warn};
 
 pub use policy::{Cause, Policy, PolicyError};
 pub use preview::{Forecast, Preview, preview};
-pub use status::{Held, RetentionStatus, Snapshot};
+pub use status::{Held, RetentionStatus, Snapshot, Trouble};
 
 use crate::{amount::ByteSize, event::Timestamp, store::Store};
 use round::{Keeper, Outcome};

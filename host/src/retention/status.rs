@@ -36,8 +36,17 @@ pub struct Snapshot {
     pub used_bytes: u64,
     /// Bytes of the main file that are free.
     pub free_bytes: u64,
-    /// The last thing that went wrong, and when; kept when all is well again.
-    pub last_error: Option<(Timestamp, String)>,
+    /// The last thing that went wrong; kept when all is well again.
+    pub last_error: Option<Trouble>,
+}
+
+/// What went wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Trouble {
+    /// When.
+    pub at: Timestamp,
+    /// In the store's words.
+    pub error: String,
 }
 
 /// Reads retention's status. Cheap to clone.
@@ -85,7 +94,7 @@ impl Reporter {
                 (now.used_bytes, now.free_bytes) = (space.used, space.free);
             }
             if let Some(e) = error {
-                now.last_error = Some((Timestamp::now(), e.to_string()));
+                now.last_error = Some(Trouble { at: Timestamp::now(), error: e.to_string() });
             }
         });
     }
