@@ -246,8 +246,11 @@ async fn a_clock_that_jumps_makes_nothing_young_go() {
         bytes: 3,
     };
     let now = Timestamp::from_micros(1_800_000_000_000_000).unwrap();
-    for odd in [-365, 365] {
-        let ages = [vec![20; 5], vec![odd; 3], vec![15; 5], vec![2; 20]].concat();
+    // Each is where the search for the age's beginning meets it first.
+    for (odd, ages) in [
+        (-365, [vec![20; 5], vec![-365; 3], vec![15; 20], vec![2; 5]].concat()),
+        (365, [vec![20; 5], vec![2; 10], vec![365; 3], vec![2; 15]].concat()),
+    ] {
         let sketches: Vec<Sketch> = ages.iter().map(|age| sketch(*age)).collect();
         let path = folder.path().join(format!("{odd}.db"));
         let store = log(&path, now, &sketches, None).await;
