@@ -32,6 +32,7 @@ mod queries;
 mod reactions;
 mod reload;
 mod reload_matrix;
+mod retention;
 mod rules;
 mod state;
 mod stream;

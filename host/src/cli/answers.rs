@@ -207,3 +207,11 @@ pub(super) struct Status {
     pub(super) database: Option<PathBuf>,
     pub(super) plugins_folder: Option<PathBuf>,
 }
+
+/// What a stream or page says of events that retention has deleted.
+#[derive(Debug, Deserialize)]
+pub(super) struct Gone {
+    pub(super) from: Seq,
+    pub(super) to: Seq,
+    pub(super) count: u64,
+}

@@ -7,9 +7,10 @@
 //! `tally`.
 //!
 //! A client command knows the host's API and the types of `event`, nothing else of the host: it
-//! must work against a host on another machine. `plugin check`, `build`, `test` and `bench` ask nobody and use
-//! the plugin room and the trials themselves; so do `backtest` and `plugin shadow`, which read the
-//! log's file, on threads that give way to everybody (`gentle`). What `differences` writes is theirs. What comes back is never trusted: nothing that a
+//! must work against a host on another machine. `plugin check`, `build`, `test` and `bench`, `prune` and
+//! `doctor` ask nobody and use the plugin room, the trials, retention and the store themselves; so do
+//! `backtest` and `plugin shadow`, which read the log's file, on threads that give way to everybody
+//! (`gentle`). What `differences` writes is theirs. What comes back is never trusted: nothing that a
 //! sender wrote reaches a terminal unescaped.
 //!
 //! Exit codes: 0 done, 1 failed, 2 used wrongly; of `backtest` and `plugin shadow` 1 is an answer, and 2
@@ -31,9 +32,11 @@ mod gentle;
 mod input;
 mod output;
 mod plugin;
+mod prune;
 mod sender;
 mod serve;
 mod stats;
+mod status;
 mod summary;
 mod table;
 mod tail;
@@ -87,7 +90,9 @@ enum Command {
     Plugin(plugin::Args),
     DeadLetters(dead_letters::Args),
     Backtest(backtest::Args),
+    Status(status::Args),
     Summary(summary::Args),
+    Prune(prune::Args),
     Doctor(doctor::Args),
     Config(config::Args),
     Completions(completions::Args),
@@ -113,7 +118,9 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Plugin(args) => plugin::run(args).await,
         Command::DeadLetters(args) => dead_letters::run(args).await,
         Command::Backtest(args) => backtest::run(args).await,
+        Command::Status(args) => status::run(args).await,
         Command::Summary(args) => summary::run(args).await,
+        Command::Prune(args) => prune::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Config(args) => config::run(args).await,
         Command::Completions(args) => completions::run(args),
