@@ -22,8 +22,7 @@ use crate::event::Seq;
 
 /// What hangs on one event. What waits for a plugin is left: whoever comes back to it finds the event
 /// gone, and says so.
-const OF_AN_EVENT: [&str; 6] = [
-    "DELETE FROM steps WHERE seq = ?1",
+const OF_AN_EVENT: [&str; 5] = [
     "DELETE FROM reaction_steps WHERE event_seq = ?1",
     "DELETE FROM reaction_attempts WHERE event_seq = ?1",
     "DELETE FROM dead_letters WHERE event_seq = ?1",
@@ -123,6 +122,25 @@ impl Pruned {
                    ON CONFLICT DO UPDATE SET events = excluded.events, places = excluded.places";
         let values = params![number as i64, places.len() as i64, bytes];
         db.prepare_cached(sql)?.execute(values)?;
+        Ok(())
+    }
+
+    /// Notes that a stretch that never had an event here, behind `after` and up to `until`, is gone, as it
+    /// is in the log that this one is made after.
+    pub(super) fn note(
+        &self,
+        db: &Transaction<'_>,
+        after: Seq,
+        until: Seq,
+    ) -> rusqlite::Result<()> {
+        let mut at = after;
+        while at < until {
+            let end = until.min(begin(self.number(at + 1) + 1, self.size));
+            let places: Vec<Seq> = (at + 1..=end).collect();
+            self.mark(db, &places)?;
+            at = end;
+        }
+        self.end.fetch_max(at, Ordering::AcqRel);
         Ok(())
     }
 
