@@ -328,5 +328,9 @@ async fn a_log_with_holes_is_the_same_elsewhere_holes_and_all() {
     assert_eq!(doctor().0, 0);
     let (code, sent, said) = run(ennio().args(["replay", "--to-stdout", "--db"]).arg(&copy));
     assert_eq!((code, sent.lines().count()), (0, 50), "{said}");
-    assert!(said.contains("15 events, from seq 31 to 65, are gone"), "{said}");
+    // Each in its place.
+    for gone in ["10 events, from seq 31 to 40, are gone", "5 events, from seq 61 to 65, are gone"]
+    {
+        assert!(said.contains(gone), "{said}");
+    }
 }
