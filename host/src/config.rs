@@ -15,6 +15,7 @@ use crate::{
     control::CommandName,
     nats::{NatsUrl, Prefix},
     plugin::{KeySource, WatchMode},
+    retention::Policy,
     strict_toml,
 };
 
@@ -34,6 +35,9 @@ pub struct Config {
     /// NATS. Off without a URL.
     #[serde(default)]
     pub nats: NatsConfig,
+    /// What is deleted from the log. Nothing unless something is said here.
+    #[serde(default)]
+    pub retention: Policy,
     /// The host's own log lines.
     #[serde(default)]
     pub log: LogConfig,
@@ -230,6 +234,7 @@ mod tests {
             full.api.token_file.is_some()
                 && full.plugins.folder.is_some()
                 && full.nats.url.is_some()
+                && !full.retention.keeps_everything()
         );
     }
 }

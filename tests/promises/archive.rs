@@ -285,3 +285,52 @@ async fn a_host_on_an_imported_log_publishes_what_the_first_one_had_not() {
         assert_eq!(seq, expected.to_string());
     }
 }
+
+#[tokio::test]
+async fn a_log_with_holes_is_the_same_elsewhere_holes_and_all() {
+    let setup = Setup::new();
+    let config = setup.folder.path().join("ennio.toml");
+    let rules = "{ subject = [\"ennio.node.>\"], max_age = \"1ms\" }";
+    fs::write(&config, format!("[retention]\nrules = [{rules}]\n")).unwrap();
+    let setup = setup.argument("--config").argument(config.to_str().unwrap());
+    let host = setup.start();
+    let (node, other) =
+        (crate::harness::event("node_connected"), crate::harness::event("ci_failing"));
+    for (event, count) in [(&other, 30), (&node, 10), (&other, 20), (&node, 5)] {
+        host.publish_lines(&vec![event.clone(); count]).await;
+    }
+    eventually("what has to go is gone", async || {
+        (host.get("/v1/status").await.1["pruned"] == 15).then_some(())
+    })
+    .await;
+    host.interrupt();
+    let file = |name: &str| setup.folder.path().join(name);
+    let said = export(&setup.database(), &file("one.ndjson"), &[]);
+    assert!(said.contains("50 events to"), "{said}");
+    assert!(said.contains("15 events, from seq 31 to 65, are gone"), "{said}");
+    let copy = file("copy.db");
+    let (code, _, error) = import(&file("one.ndjson"), &copy);
+    assert_eq!(code, 0, "{error}");
+    let doctor = || run(ennio().args(["doctor", "--db"]).arg(&copy));
+    let (code, found, error) = doctor();
+    assert!(code == 0 && found.contains("50 events, 1 to 60, 15 pruned"), "{found}{error}");
+    export(&copy, &file("two.ndjson"), &[]);
+    // But for when it was made.
+    let lines = |name: &str| -> Vec<String> {
+        fs::read_to_string(file(name)).unwrap().lines().map(str::to_owned).collect()
+    };
+    let (one, two) = (lines("one.ndjson"), lines("two.ndjson"));
+    assert_eq!(one[1..one.len() - 1], two[1..two.len() - 1]);
+    assert!(two[0].contains("\"last\":65"), "{}", two[0]);
+    // Once more changes nothing.
+    let (code, said, error) = import(&file("one.ndjson"), &copy);
+    assert!(code == 0 && said.contains("0 events added, 50 were there already"), "{said}{error}");
+    assert_eq!(doctor().0, 0);
+    let (code, sent, said) = run(ennio().args(["replay", "--to-stdout", "--db"]).arg(&copy));
+    assert_eq!((code, sent.lines().count()), (0, 50), "{said}");
+    // Each in its place.
+    for gone in ["10 events, from seq 31 to 40, are gone", "5 events, from seq 61 to 65, are gone"]
+    {
+        assert!(said.contains(gone), "{said}");
+    }
+}

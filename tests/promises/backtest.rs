@@ -300,6 +300,35 @@ async fn a_reaction_is_compared_with_what_was_emitted_under_its_name() {
 }
 
 #[tokio::test]
+async fn what_retention_has_deleted_is_no_difference_and_is_counted() {
+    let plugins = Plugins::new().with_sidecar("echo", "two-roles", EMITS);
+    let events = ["react", "quiet", "react again"].map(saying);
+    let (setup, host) = with_history(&plugins, &events).await;
+    host.interrupt();
+    let file = setup.folder.path().join("ennio.toml");
+    let rules = "{ subject = [\"ennio.custom.atlas.seen\"], max_age = \"1ms\" }";
+    std::fs::write(&file, format!("[retention]\nrules = [{rules}]\n")).unwrap();
+    let setup = setup.argument("--config").argument(file.to_str().unwrap());
+    let host = setup.start();
+    eventually("the answers are gone", async || {
+        (host.get("/v1/status").await.1["pruned"] == 2).then_some(())
+    })
+    .await;
+    let component = plugins.file("echo.wasm");
+    let said = backtest(&setup, &component, &["--json", "--fail-on-diff"]);
+    assert_eq!((said.code, said.ways()), (0, json!({})), "{}", said.text);
+    let summary = said.summary();
+    assert_eq!(
+        (&summary["pruned"], &summary["answers_pruned"], &summary["to_seq"]),
+        (&json!(2), &json!(2), &json!(7)),
+        "{}",
+        said.text
+    );
+    let said = backtest(&setup, &component, &[]);
+    assert!(said.text.contains("2 deleted from the log by retention"), "{}", said.text);
+}
+
+#[tokio::test]
 async fn what_it_remembers_is_a_copy_or_nothing() {
     let plugins = Plugins::new().with_sidecar("counter", "counter", EMITS);
     let events: Vec<Value> = (0..5).map(|n| saying(&format!("event {n}"))).collect();

@@ -35,6 +35,7 @@ mod reload;
 mod reload_matrix;
 mod replay;
 mod replay_reaction;
+mod retention;
 mod rules;
 mod state;
 mod stream;

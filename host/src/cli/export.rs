@@ -11,6 +11,7 @@ use anyhow::Context as _;
 
 use super::{
     Usage,
+    answers::Gone,
     filters::Filters,
     output::{Closed, note},
     progress::Progress,
@@ -19,7 +20,10 @@ use super::{
 };
 use crate::{
     event::SubjectPattern,
-    store::archive::{ArchiveError, Exported, History, export},
+    store::{
+        Gap,
+        archive::{ArchiveError, Exported, History, export},
+    },
 };
 
 /// Bytes that are written at once.
@@ -78,9 +82,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             (write(&log, args, to)?, "standard output".into())
         }
     };
-    let Exported { events, whole } = done;
+    let Exported { events, whole, pruned } = done;
     let what = if whole { "the whole log" } else { "a part of the log" };
     note(&format!("{}: {} events to {name}, {what}", args.db.display(), thousands(events)));
+    if let Some(Gap { from, to, count }) = pruned {
+        note(&Gone { from, to, count }.to_string());
+    }
     Ok(ExitCode::SUCCESS)
 }
 

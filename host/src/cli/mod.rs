@@ -8,11 +8,11 @@
 //! also sends over the NATS room.
 //!
 //! A client command knows the host's API and the types of `event`, nothing else of the host: it
-//! must work against a host on another machine. `plugin check`, `build`, `test` and `bench` ask nobody
-//! and use the plugin room and the trials themselves; so do `backtest` and `plugin shadow`, which read
-//! the log's file and whose output `differences` writes. They and `replay` run on threads that give way
-//! to everybody (`gentle`). What comes back is never trusted: nothing that a sender wrote reaches a
-//! terminal unescaped.
+//! must work against a host on another machine. `plugin check`, `build`, `test` and `bench`, `prune` and
+//! `doctor` ask nobody and use the plugin room, the trials, retention and the store themselves; so do
+//! `backtest` and `plugin shadow`, which read the log's file and whose output `differences` writes. They
+//! and `replay` run on threads that give way to everybody (`gentle`). What comes back is never trusted:
+//! nothing that a sender wrote reaches a terminal unescaped.
 //!
 //! Exit codes: 0 done, 1 failed, 2 used wrongly, 130 a replay that was interrupted; of `backtest` and
 //! `plugin shadow` 1 is an answer, and 2 whatever went wrong. A closed standard output (`| head`) is no
@@ -37,11 +37,13 @@ mod input;
 mod output;
 mod plugin;
 mod progress;
+mod prune;
 mod range;
 mod replay;
 mod sender;
 mod serve;
 mod stats;
+mod status;
 mod summary;
 mod table;
 mod tail;
@@ -97,7 +99,9 @@ enum Command {
     Plugin(plugin::Args),
     DeadLetters(dead_letters::Args),
     Backtest(backtest::Args),
+    Status(status::Args),
     Summary(summary::Args),
+    Prune(prune::Args),
     Replay(replay::Args),
     Export(export::Args),
     Import(import::Args),
@@ -126,7 +130,9 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Plugin(args) => plugin::run(args).await,
         Command::DeadLetters(args) => dead_letters::run(args).await,
         Command::Backtest(args) => backtest::run(args).await,
+        Command::Status(args) => status::run(args).await,
         Command::Summary(args) => summary::run(args).await,
+        Command::Prune(args) => prune::run(&args),
         Command::Replay(args) => replay::run(args).await,
         Command::Export(args) => export::run(&args),
         Command::Import(args) => import::run(&args),

@@ -76,6 +76,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     builder = builder.trusted_keys(TrustedKeys::read(&config.plugins.trusted_keys)?);
     builder = builder.nats_commands(config.nats.commands.clone());
+    builder = builder.retention(config.retention.clone());
     if let Some(url) = config.nats.url.clone() {
         let prefix = config.nats.prefix.clone().unwrap_or_default();
         builder = builder.nats(NatsOptions { url, prefix });

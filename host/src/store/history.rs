@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::{
-    OpenError, StoreError,
+    Gap, OpenError, StoreError, index,
+    pruned::Pruned,
+    pruning,
     query::{self, Order, Query},
     row, schema,
     state::{self, Side, StateEntry},
@@ -92,12 +94,36 @@ impl History {
         &self.path
     }
 
-    /// The last place in the log; 0 for an empty one.
+    /// The last place in the log, its event pruned or not; 0 for one that never had any.
     ///
     /// # Errors
     /// [`StoreError::Read`] when SQLite fails.
     pub fn head(&self) -> Result<Seq, StoreError> {
         head(&self.connection).map_err(read_error)
+    }
+
+    /// What retention has deleted behind `after`, up to and with `to`; `None` when nothing was.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`] when SQLite fails.
+    pub fn gap(&self, after: Seq, to: Seq) -> Result<Option<Gap>, StoreError> {
+        let find = || pruned(&self.connection)?.gap(&self.connection, after, to);
+        find().map_err(read_error)
+    }
+
+    /// How many events the reaction of `plugin` has emitted for the event at a place, what the host
+    /// tells of it among them; 0 where that was not recorded.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`] when SQLite fails.
+    pub fn emitted(&self, plugin: &PluginName, seq: Seq) -> Result<u64, StoreError> {
+        let find = || {
+            let sql = "SELECT emitted FROM reaction_steps WHERE event_seq = ?1 AND plugin = ?2";
+            let mut find = self.connection.prepare_cached(sql)?;
+            let emitted = find.query_row((seq as i64, plugin.as_str()), |row| row.get::<_, i64>(0));
+            emitted.optional().map(|emitted| emitted.unwrap_or(0) as u64)
+        };
+        find().map_err(read_error)
     }
 
     /// When the first event behind `after` happened.
@@ -201,8 +227,12 @@ fn read_error(e: rusqlite::Error) -> StoreError {
 }
 
 fn head(db: &Connection) -> rusqlite::Result<Seq> {
-    let sql = "SELECT coalesce(max(seq), 0) FROM events";
-    db.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0)).map(|seq| seq as Seq)
+    pruning::head(db, &pruned(db)?)
+}
+
+/// What is gone, as the file says now: a host may be at it.
+fn pruned(db: &Connection) -> rusqlite::Result<Pruned> {
+    Pruned::open(db, index::SEGMENT)
 }
 
 fn cursor(db: &Connection, name: &str) -> rusqlite::Result<Option<Seq>> {

@@ -7,16 +7,16 @@ use serde_json::value::RawValue;
 
 use super::{
     super::{
-        answers::{Page, Status},
+        answers::{Gone, Page, Status},
         client::{Client, ClientError, Params},
-        output::plain,
+        output::{note, plain},
         sender::{RETRY_FOR, Trouble},
     },
     Args,
 };
 use crate::{
     event::{LogEntry, Selection, Seq, Timestamp},
-    store::archive,
+    store::{Gap, archive},
 };
 
 /// What a host gives at most at once.
@@ -100,6 +100,10 @@ impl History {
         match &self.from {
             Source::File { log, selection } => {
                 let records = log.read(after, end)?;
+                let until = records.last().map_or(end, |last| last.entry.seq);
+                if let Some(Gap { from, to, count }) = log.gap(after, until)? {
+                    note(&Gone { from, to, count }.to_string());
+                }
                 match records.last() {
                     Some(last) => self.part.after = last.entry.seq,
                     None => self.is_read = true,
@@ -115,6 +119,7 @@ impl History {
                 params.push(("order".into(), "asc".into()));
                 params.push(("limit".into(), PAGE.to_string()));
                 let page = patiently(client, &params).await?;
+                page.pruned.iter().for_each(|gone| note(&gone.to_string()));
                 match page.next {
                     Some(next) => self.part.after = next,
                     None => self.is_read = true,

@@ -5,7 +5,10 @@ use std::io::Write;
 use sha2::{Digest as _, Sha256};
 
 use super::{ArchiveError, End, EndLine, FORMAT, Header, HeaderLine, History, hexadecimal};
-use crate::event::{Selection, Seq, Timestamp};
+use crate::{
+    event::{Selection, Seq, Timestamp},
+    store::Gap,
+};
 
 /// What was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +17,8 @@ pub struct Exported {
     pub events: u64,
     /// Whether these are all that the log had.
     pub whole: bool,
+    /// What retention had deleted from the stretch that they are from.
+    pub pruned: Option<Gap>,
 }
 
 /// Writes the events behind `after`, up to and with `until`, that are chosen. Without a bound and
@@ -64,10 +69,11 @@ pub fn export(
         }
         progress(at, end);
     }
+    let pruned = log.gap(after, end)?;
     let sha256 = hexadecimal(&text.hash.clone().finalize());
     text.line(&EndLine { end: End { events, sha256 } })?;
     text.to.flush().map_err(ArchiveError::Write)?;
-    Ok(Exported { events, whole })
+    Ok(Exported { events, whole, pruned })
 }
 
 /// Lines, and the hash of all so far.

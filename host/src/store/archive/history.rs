@@ -11,7 +11,7 @@ use rusqlite::{Connection, params};
 use super::{ArchiveError, Record};
 use crate::{
     event::{Digest, Seq},
-    store::{OpenError, row, schema},
+    store::{Gap, OpenError, index, pruned::Pruned, pruning, row, schema},
 };
 
 /// Events of one page at most.
@@ -35,12 +35,21 @@ impl History {
         Ok(Self { path: path.into(), db: schema::open_stranger(path)? })
     }
 
-    /// The last place in the log; 0 for an empty one.
+    /// The last place in the log, its event pruned or not; 0 for one that never had any.
     ///
     /// # Errors
     /// [`ArchiveError::Database`] when SQLite fails.
     pub fn head(&self) -> Result<Seq, ArchiveError> {
         head(&self.db).map_err(|e| self.fault(e))
+    }
+
+    /// What retention has deleted behind `after`, up to and with `until`; `None` when nothing was.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Database`] when SQLite fails.
+    pub fn gap(&self, after: Seq, until: Seq) -> Result<Option<Gap>, ArchiveError> {
+        let find = || pruned(&self.db)?.gap(&self.db, after, until);
+        find().map_err(|e| self.fault(e))
     }
 
     /// How far each sink has come.
@@ -72,8 +81,12 @@ impl History {
 }
 
 pub(super) fn head(db: &Connection) -> rusqlite::Result<Seq> {
-    let sql = "SELECT coalesce(max(seq), 0) FROM events";
-    db.query_row(sql, [], |row| row.get::<_, i64>(0).map(|seq| seq as Seq))
+    pruning::head(db, &pruned(db)?)
+}
+
+/// What is gone, as the file says now: a host may be at it.
+pub(super) fn pruned(db: &Connection) -> rusqlite::Result<Pruned> {
+    Pruned::open(db, index::SEGMENT)
 }
 
 /// Within a transaction, so that events and what became of them are of one moment.

@@ -10,7 +10,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use super::{ArchiveError, ArchiveReader, Header, Record, history};
 use crate::{
     event::{Seq, Timestamp},
-    store::{index, row, schema},
+    store::{index, pruned::Pruned, row, schema},
 };
 
 /// Events of one transaction.
@@ -54,7 +54,8 @@ pub fn import<R: BufRead>(
     let mut opened = schema::open(path)?;
     let db = &mut opened.connection;
     let last = export.header().last;
-    let mut place = Place::new(db, export.header()).map_err(sqlite)?;
+    let pruned = history::pruned(db).map_err(sqlite)?;
+    let mut place = Place::new(db, pruned, export.header()).map_err(sqlite)?;
     let mut is_all = false;
     while !is_all {
         let transaction =
@@ -62,6 +63,7 @@ pub fn import<R: BufRead>(
         let (full, mut bytes) = (place.done.added + EVENTS, 0);
         while place.done.added < full && bytes < BYTES {
             let Some(record) = export.record()? else {
+                place.leave_empty(&transaction, last + 1).map_err(sqlite)?;
                 is_all = true;
                 break;
             };
@@ -80,14 +82,16 @@ pub fn import<R: BufRead>(
         db.query_row(checkpoint, [], |_| Ok(())).map_err(sqlite)?;
     }
     if place.done.added > 0 {
-        let head = place.at;
-        index::rebuild(path, head, |seq| progress(Phase::Index, seq, head)).map_err(sqlite)?;
+        let head = place.head.max(place.at);
+        index::rebuild(path, head, place.pruned, |seq| progress(Phase::Index, seq, head))
+            .map_err(sqlite)?;
     }
     Ok(place.done)
 }
 
 /// How far an import has come.
 struct Place {
+    pruned: Pruned,
     whole: bool,
     /// Events that the log had, and its last place.
     stored: u64,
@@ -118,7 +122,7 @@ impl From<rusqlite::Error> for Fault {
 }
 
 impl Place {
-    fn new(db: &Connection, header: &Header) -> rusqlite::Result<Self> {
+    fn new(db: &Connection, pruned: Pruned, header: &Header) -> rusqlite::Result<Self> {
         let stored = db.query_row("SELECT count(*) FROM events", [], |row| row.get::<_, i64>(0))?;
         let cursors = header.cursors.iter().map(|(name, was)| Cursor {
             name: name.clone(),
@@ -126,6 +130,7 @@ impl Place {
             is: 0,
         });
         Ok(Self {
+            pruned,
             whole: header.whole,
             stored: stored as u64,
             head: history::head(db)?,
@@ -153,6 +158,7 @@ impl Place {
             if self.done.added == 0 && self.done.events != self.stored {
                 return Err(Fault::Differs(self.head));
             }
+            self.leave_empty(db, seq).map_err(Fault::Sqlite)?;
             let committed_at = record.entry.committed_at;
             insert(db, seq, record, committed_at)?;
             self.done.added += 1;
@@ -161,6 +167,20 @@ impl Place {
         self.at = seq;
         for cursor in self.cursors.iter_mut().filter(|cursor| cursor.was >= was) {
             cursor.is = seq;
+        }
+        Ok(())
+    }
+
+    /// In a whole log, what lies before `seq` and is not in the export was pruned.
+    fn leave_empty(&mut self, db: &Transaction<'_>, seq: Seq) -> rusqlite::Result<()> {
+        let after = self.at.max(self.head);
+        // A log that has more than the export is left as it is.
+        if self.whole && after + 1 < seq && self.done.events >= self.stored {
+            self.pruned.note(db, after, seq - 1)?;
+            self.head = seq - 1;
+            for cursor in self.cursors.iter_mut().filter(|cursor| cursor.was > after) {
+                cursor.is = cursor.was.min(seq - 1);
+            }
         }
         Ok(())
     }

@@ -143,7 +143,8 @@ pub(in crate::store) fn delivered(
     at: Timestamp,
 ) -> rusqlite::Result<()> {
     for (seq, reason) in skipped {
-        let sql = "INSERT OR REPLACE INTO undelivered (sink, seq, reason) VALUES (?1, ?2, ?3)";
+        let sql = "INSERT OR REPLACE INTO undelivered (sink, seq, reason) \
+                   SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM events WHERE seq = ?2)";
         db.prepare_cached(sql)?.execute(params![sink, *seq as i64, reason])?;
     }
     let sql = "SELECT seq, at_us FROM marks WHERE sink = ?1 ORDER BY seq DESC LIMIT 2";
