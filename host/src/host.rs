@@ -19,7 +19,8 @@ use crate::{
     control::{Command, CommandName, Control as _, ControlError, Origin},
     event::{Draft, LogEntry, PluginName},
     metrics::Metrics,
-    nats::{CommandListener, NatsOptions, NatsStatus, Publisher},
+    nats::{BucketName, CommandListener, Mirror, MirrorStatus, NatsOptions, NatsStatus, Publisher},
+    node::NodeName,
     pipeline::{self, Pipeline, PublishError, Receipt},
     plugin::{
         Cache, CacheError, Change, Disabled, PluginStatus, Registry, RegistryError, TrustedKeys,
@@ -35,6 +36,7 @@ pub use dead_letters::{Letters, Retried};
 use operator::Operator;
 
 mod dead_letters;
+mod mirror;
 mod operator;
 
 /// Why a host does not start.
@@ -52,6 +54,14 @@ pub enum StartError {
     /// The cache of compiled plugins.
     #[error(transparent)]
     Cache(#[from] CacheError),
+    /// Plugins are to be mirrored, but not from anywhere or not to anywhere.
+    #[error("plugins cannot be mirrored from bucket {bucket}: there is no {missing}")]
+    Mirror {
+        /// The bucket.
+        bucket: BucketName,
+        /// What there is not, and the way out.
+        missing: &'static str,
+    },
 }
 
 /// What a host is made of.
@@ -62,6 +72,7 @@ pub struct Builder {
     cache: Option<PathBuf>,
     watch: WatchOptions,
     trusted: TrustedKeys,
+    mirror: Option<BucketName>,
     nats: Option<NatsOptions>,
     nats_commands: Vec<CommandName>,
     clock: Clock,
@@ -74,6 +85,7 @@ pub struct Host {
     pipeline: Pipeline,
     operator: Arc<Operator>,
     nats: Option<NatsStatus>,
+    mirror: Option<MirrorStatus>,
     metrics: Metrics,
     /// Gone once the host is shut down.
     running: Mutex<Option<Running>>,
@@ -82,6 +94,7 @@ pub struct Host {
 /// What has to be stopped, in the order of the flow.
 struct Running {
     commands: Option<CommandListener>,
+    mirror: Option<Mirror>,
     watcher: Option<Watcher>,
     reactions: Reactions,
     sequencer: pipeline::Running,
@@ -118,6 +131,12 @@ impl Builder {
         self
     }
 
+    /// Keeps the plugins of this bucket, on the NATS server, in the folder. Needs both.
+    pub fn mirror(mut self, bucket: BucketName) -> Self {
+        self.mirror = Some(bucket);
+        self
+    }
+
     /// The commands that are carried out when they come over NATS; `status` alone unless said
     /// otherwise. With none, the host does not listen for commands there.
     pub fn nats_commands(mut self, allowed: impl Into<Vec<CommandName>>) -> Self {
@@ -144,6 +163,7 @@ impl Builder {
     /// [`StartError`] when the database or the plugin folder cannot be used. A plugin that cannot be
     /// loaded is no error: it is logged and shown by [`Host::plugins`].
     pub async fn start(self) -> Result<Host, StartError> {
+        let mirror = self.mirrored()?;
         let cache = self.cache.unwrap_or_else(|| {
             let mut name = self.database.clone().into_os_string();
             name.push("-plugins");
@@ -154,7 +174,10 @@ impl Builder {
             None => None,
         };
         let state = State::of(&self.database);
-        let registry = Registry::new(self.plugins, cache, state)?.trusting(self.trusted);
+        let mut registry = Registry::new(self.plugins, cache, state)?.trusting(self.trusted);
+        if let Some((bucket, _)) = &mirror {
+            registry = registry.mirroring(bucket.as_str())?;
+        }
         let plugins = Arc::new(registry);
         let metrics = Metrics::default();
         let announcer = Announcer::new();
@@ -173,12 +196,18 @@ impl Builder {
         let publisher =
             self.nats.clone().map(|nats| Publisher::spawn(nats, Arc::clone(&store), bus.clone()));
         let nats = publisher.as_ref().map(Publisher::status);
+        let mirror = mirror.map(|(bucket, nats)| {
+            Mirror::spawn(nats, bucket, Arc::new(mirror::Folder(Arc::clone(&plugins))))
+        });
+        let mirror_status = mirror.as_ref().map(Mirror::status);
         let operator = Arc::new(Operator {
             plugins: Arc::clone(&plugins),
             store: Arc::clone(&store),
             bus: bus.clone(),
             progress: Progress::default(),
             nats: nats.clone(),
+            mirror: mirror_status.clone(),
+            node: NodeName::of_this_machine(),
             letters: Mutex::default(),
             stop: watch::Sender::new(None),
         });
@@ -197,9 +226,20 @@ impl Builder {
             .nats
             .filter(|_| !allowed.is_empty())
             .map(|nats| CommandListener::spawn(nats, allowed, Arc::clone(&operator) as _));
-        let running = Running { commands, watcher, reactions, sequencer, nats: publisher };
+        let running = Running { commands, mirror, watcher, reactions, sequencer, nats: publisher };
         let running = Mutex::new(Some(running));
-        Ok(Host { store, bus, pipeline, operator, nats, metrics, running })
+        Ok(Host { store, bus, pipeline, operator, nats, mirror: mirror_status, metrics, running })
+    }
+
+    /// Which bucket is mirrored, and on which server.
+    fn mirrored(&self) -> Result<Option<(BucketName, NatsOptions)>, StartError> {
+        let Some(bucket) = self.mirror.clone() else { return Ok(None) };
+        let missing = match (&self.nats, &self.plugins) {
+            (Some(nats), Some(_)) => return Ok(Some((bucket, nats.clone()))),
+            (None, _) => "NATS server (name one with --nats, or `url` in [nats])",
+            (_, None) => "plugin folder (name one with --plugins, or `folder` in [plugins])",
+        };
+        Err(StartError::Mirror { bucket, missing })
     }
 }
 
@@ -212,6 +252,7 @@ impl Host {
             cache: None,
             watch: WatchOptions::default(),
             trusted: TrustedKeys::default(),
+            mirror: None,
             nats: None,
             nats_commands: vec![CommandName::Status],
             clock: Clock::default(),
@@ -338,6 +379,11 @@ impl Host {
         self.nats.as_ref()
     }
 
+    /// How the mirror of plugins is doing; `None` for a host without one.
+    pub fn mirror(&self) -> Option<&MirrorStatus> {
+        self.mirror.as_ref()
+    }
+
     /// The host's own figures.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
@@ -358,6 +404,9 @@ impl Host {
         let Some(running) = self.running.lock().await.take() else { return };
         if let Some(commands) = running.commands {
             commands.stop().await;
+        }
+        if let Some(mirror) = running.mirror {
+            mirror.stop().await;
         }
         if let Some(watcher) = running.watcher {
             watcher.stop().await;

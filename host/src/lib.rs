@@ -19,7 +19,7 @@
 //! - [`cli`]: the command line.
 //!
 //! Leaves that several use: [`clock`], [`config`], [`control`] (the names of commands), [`metrics`],
-//! [`span`], [`strict_toml`].
+//! [`node`] (what a host is called), [`span`], [`strict_toml`].
 
 #![cfg_attr(test, allow(missing_docs))]
 
@@ -49,5 +49,6 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod metrics;
+pub mod node;
 pub mod span;
 pub mod strict_toml;

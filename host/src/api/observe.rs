@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::{
     metrics::{PluginLabels, SinkLabels},
-    nats::{CURSOR, NatsState, NatsStatus},
+    nats::{CURSOR, MirrorState, MirrorStatus, NatsState, NatsStatus},
     plugin::{PluginState, PluginStatus},
 };
 
@@ -84,6 +84,10 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
         metrics.nats_skipped.set(nats.skipped as i64);
         let labels = SinkLabels { sink: CURSOR.to_owned() };
         metrics.lag.get_or_create(&labels).set(head.saturating_sub(nats.cursor) as i64);
+    }
+    if let Some(mirror) = host.mirror().map(MirrorStatus::snapshot) {
+        metrics.mirror_following.set((mirror.state == MirrorState::Following).into());
+        metrics.mirror_refused.set(mirror.refused.len() as i64);
     }
     match metrics.text() {
         Ok(text) => {

@@ -90,6 +90,11 @@ impl NatsUrl {
     pub(super) fn server(&self, attempt: usize) -> Option<&ServerAddr> {
         self.0.iter().cycle().nth(attempt.checked_rem(self.0.len())?)
     }
+
+    /// Every server.
+    pub(super) fn servers(&self) -> &[ServerAddr] {
+        &self.0
+    }
 }
 
 /// What the URL says about who the host is. The client library itself ignores it.

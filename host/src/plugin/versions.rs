@@ -241,6 +241,14 @@ impl Versions {
         again
     }
 
+    /// Forgets a plugin whose files were taken away on purpose. `false` when no version of it ran.
+    pub(super) fn unload(&self, name: &PluginName) -> bool {
+        let mut state = self.state();
+        let ran = state.plugins.remove(name.as_str()).is_some_and(|known| known.running.is_some());
+        self.publish(&state);
+        ran
+    }
+
     /// Lets the version before take over, because somebody asked for it.
     pub(super) fn roll_back(&self, name: &PluginName, by: &str) -> Result<(), RollBackError> {
         let mut state = self.state();
