@@ -21,16 +21,19 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, sleep_until},
 };
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::{
     NatsOptions,
     bucket::{self, BucketName},
     connection::{Connection, Heard},
-    options,
     retry::{End, Retry},
 };
 use crate::event::PluginName;
+use status::Reporter;
+pub use status::{MirrorSnapshot, MirrorState, MirrorStatus};
+
+mod status;
 
 /// Between two looks at the whole bucket, besides the watch.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -38,8 +41,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Between two questions for a bucket that is missing.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
-/// Objects whose refusal is remembered; others are counted nowhere.
-const REFUSALS: usize = 64;
 
 /// One version of a plugin, as the bucket describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,62 +77,6 @@ pub trait Replica: Send + Sync {
     fn remove(&self, name: PluginName) -> BoxFuture<'_, Result<bool, String>>;
 }
 
-/// What the mirror is at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum MirrorState {
-    /// No connection; tried again with back-off.
-    #[default]
-    Away,
-    /// Connected, but there is no such bucket yet.
-    Waiting,
-    /// Told of every change.
-    Following,
-    /// The server is there, but refuses something; tried again with back-off.
-    Held,
-}
-
-impl MirrorState {
-    /// The name in answers.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Away => "away",
-            Self::Waiting => "waiting",
-            Self::Following => "following",
-            Self::Held => "held",
-        }
-    }
-}
-
-/// The mirror at one moment.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct MirrorSnapshot {
-    /// What it is at.
-    pub state: MirrorState,
-    /// Objects in the bucket that are not taken, and why; 64 at most.
-    pub refused: BTreeMap<String, String>,
-    /// Why it is away or held.
-    pub reason: Option<String>,
-}
-
-/// Reads the mirror's status. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct MirrorStatus {
-    bucket: BucketName,
-    snapshot: watch::Receiver<MirrorSnapshot>,
-}
-
-impl MirrorStatus {
-    /// The bucket that is followed.
-    pub fn bucket(&self) -> &BucketName {
-        &self.bucket
-    }
-
-    /// The status now.
-    pub fn snapshot(&self) -> MirrorSnapshot {
-        self.snapshot.borrow().clone()
-    }
-}
-
 /// The running mirror.
 pub struct Mirror {
     stop: watch::Sender<bool>,
@@ -143,7 +88,7 @@ struct Follower {
     options: NatsOptions,
     bucket: BucketName,
     replica: Arc<dyn Replica>,
-    report: watch::Sender<MirrorSnapshot>,
+    report: Reporter,
     stop: watch::Receiver<bool>,
 }
 
@@ -154,8 +99,7 @@ impl Mirror {
     /// Outside of a Tokio runtime.
     pub fn spawn(options: NatsOptions, bucket: BucketName, replica: Arc<dyn Replica>) -> Self {
         let (stop, stopped) = watch::channel(false);
-        let (report, snapshot) = watch::channel(MirrorSnapshot::default());
-        let status = MirrorStatus { bucket: bucket.clone(), snapshot };
+        let (report, status) = Reporter::new(bucket.clone());
         let follower = Follower { options, bucket, replica, report, stop: stopped };
         Self { stop, task: tokio::spawn(follower.run()), status }
     }
@@ -183,8 +127,8 @@ impl Follower {
             let Some(wait) = retry.after(&end, followed) else { return };
             match end {
                 End::Stopped => return,
-                End::Lost(reason) => self.says(MirrorState::Away, Some(reason)),
-                End::Held(reason) => self.says(MirrorState::Held, Some(reason)),
+                End::Lost(reason) => self.report.is(MirrorState::Away, Some(reason)),
+                End::Held(reason) => self.report.is(MirrorState::Held, Some(reason)),
             }
             tokio::select! {
                 biased;
@@ -217,16 +161,12 @@ impl Follower {
             let looked = match store.map(Result::transpose) {
                 Err(end) => return (end, followed),
                 Ok(None) => {
-                    self.says(MirrorState::Waiting, None);
+                    self.report.is(MirrorState::Waiting, None);
                     unless(&mut stop, &mut connection, sleep(ASK_AGAIN)).await
                 }
                 Ok(Some(Err(reason))) => return (End::Held(reason), followed),
                 Ok(Some(Ok(store))) => {
-                    if self.report.borrow().state != MirrorState::Following {
-                        let server = options::redacted(server.as_url_str());
-                        info!("the plugin folder follows bucket {} on {server}", self.bucket);
-                    }
-                    self.says(MirrorState::Following, None);
+                    self.report.is(MirrorState::Following, None);
                     followed = true;
                     self.look(&store, &mut connection, &mut stop).await
                 }
@@ -263,7 +203,7 @@ impl Follower {
                 Some(None) => return Err(End::Lost("the connection was lost".into())),
             };
             match self.wanted(&found).await {
-                Ok(None) => self.settled(&found.name, None),
+                Ok(None) => self.report.settled(&found.name, None),
                 Ok(Some(version)) => {
                     // What is under way is not given up half done: only the fetching is.
                     let fetched = unless(stop, connection, bucket::fetch(store, &found)).await?;
@@ -276,13 +216,13 @@ impl Follower {
                     if taken.is_err() {
                         until = until.min(Instant::now() + LOOK_AGAIN);
                     }
-                    self.settled(&found.name, taken.err());
+                    self.report.settled(&found.name, taken.err());
                 }
                 Err(refusal) => {
                     if refusal.again {
                         until = until.min(Instant::now() + LOOK_AGAIN);
                     }
-                    self.settled(&found.name, Some(refusal.reason));
+                    self.report.settled(&found.name, Some(refusal.reason));
                 }
             }
         }
@@ -319,41 +259,6 @@ impl Follower {
         let digest = version.sha256.get(..12).unwrap_or_default();
         info!("plugin {} ({digest}) comes from bucket {}", version.name, self.bucket);
         self.replica.install(version, content).await
-    }
-
-    /// What became of an object; why it was not taken is logged once.
-    fn settled(&self, object: &str, refusal: Option<String>) {
-        // Whoever can write to the bucket names its objects.
-        let object: String = object.escape_debug().take(PluginName::MAX).collect();
-        let known = self.report.borrow().refused.get(&object).cloned();
-        if known == refusal {
-            return;
-        }
-        if let Some(reason) = &refusal {
-            warn!("bucket {}: object {object:?} is not taken: {reason}", self.bucket);
-        }
-        self.report.send_modify(|now| match refusal {
-            Some(reason) if known.is_some() || now.refused.len() < REFUSALS => {
-                now.refused.insert(object, reason);
-            }
-            Some(_) => {}
-            None => drop(now.refused.remove(&object)),
-        });
-    }
-
-    fn says(&self, state: MirrorState, reason: Option<String>) {
-        let before = self.report.borrow().state;
-        match &reason {
-            // The publisher says at `warn` that the server is away.
-            Some(reason) if state == MirrorState::Away => debug!("the mirror of plugins: {reason}"),
-            Some(reason) if state != before => warn!("the mirror of plugins: {reason}"),
-            Some(_) => {}
-            None if state == MirrorState::Waiting && before != state => {
-                info!("there is no bucket {} yet to mirror plugins from", self.bucket);
-            }
-            None => {}
-        }
-        self.report.send_modify(|now| (now.state, now.reason) = (state, reason));
     }
 }
 
