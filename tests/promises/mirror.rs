@@ -109,12 +109,20 @@ async fn what_is_pushed_runs_on_every_host_and_a_new_version_takes_over_under_lo
             sent
         })
     });
+    for host in &hosts {
+        eventually("an event meets the first version", async || {
+            let head = host.get("/v1/status").await.1["head"].as_u64()?;
+            (head > 0).then_some(())
+        })
+        .await;
+    }
     source.write("tag.toml", "order = 8\n");
     source.install("tag", "tag-v2");
     push(&server, &source, "tag");
     for host in &hosts {
         let tag = runs(host, "2.0.0").await;
         assert_eq!(tag["order"], 8, "{tag}");
+        host.plugin_where("tag", "events of its own", |plugin| plugin["events"] != 0).await;
     }
     done.store(true, Ordering::Relaxed);
     for (host, stream) in hosts.iter().zip(streams) {
@@ -129,7 +137,7 @@ async fn what_is_pushed_runs_on_every_host_and_a_new_version_takes_over_under_lo
             versions.push(entry["data"]["tag"].as_str().unwrap());
         }
         versions.dedup();
-        assert!(["v1", "v2"].ends_with(&versions), "{versions:?}");
+        assert_eq!(versions, ["v1", "v2"]);
     }
 
     let (code, said) = plugin(&server, &["status"]);

@@ -95,6 +95,8 @@ impl Stats {
 pub enum PluginState {
     /// It runs.
     Running,
+    /// No version of it runs yet; the first is being compiled and started.
+    Loading,
     /// It runs, but keeps failing, and is left alone for a while.
     Quarantined,
     /// No version of it could be loaded.

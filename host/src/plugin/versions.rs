@@ -363,6 +363,7 @@ impl Known {
             name: name.to_owned(),
             state: match stats {
                 _ if disabled.is_some() => PluginState::Disabled,
+                None if self.error.is_none() => PluginState::Loading,
                 None => PluginState::Failed,
                 Some(stats) if stats.is_quarantined() => PluginState::Quarantined,
                 Some(_) => PluginState::Running,

@@ -105,7 +105,7 @@ fn table(hosts: &[Host], colours: Colours) -> Table {
         for plugin in &host.plugins {
             let hash = plugin.hash.as_deref().unwrap_or("-");
             let state = match &*plugin.state {
-                "running" | "disabled" => Cell::new(&plugin.state),
+                "running" | "loading" | "disabled" => Cell::new(&plugin.state),
                 _ => Cell::styled(&plugin.state, colours.bad()),
             };
             table.row([
