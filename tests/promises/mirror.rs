@@ -357,20 +357,34 @@ async fn objects_that_are_no_plugins_are_refused_and_nothing_is_written() {
     bucket.put(evil, &mut &component[..]).await.unwrap();
     let good = bucket.put("good", &mut &component[..]).await.unwrap();
     bucket.add_link("link", &good).await.unwrap();
-    // Metadata of one object, digest of another.
-    let mut lying = bucket.put("lying", &mut &component[..]).await.unwrap();
-    lying.digest = bucket.put("tag", &mut &b"other"[..]).await.unwrap().digest;
-    let subject = format!("$O.{BUCKET}.M.{}", URL_SAFE.encode("lying"));
-    let mut headers = async_nats::HeaderMap::new();
-    headers.insert("Nats-Rollup", "sub");
-    let lie = serde_json::to_vec(&lying).unwrap();
-    jetstream.publish_with_headers(subject, headers, lie.into()).await.unwrap().await.unwrap();
+    // What an object says of itself is anybody's to write.
+    let tell = async |name: &str, mut info: object_store::ObjectInfo| {
+        info.name = name.into();
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert("Nats-Rollup", "sub");
+        let subject = format!("$O.{BUCKET}.M.{}", URL_SAFE.encode(name));
+        let told = serde_json::to_vec(&info).unwrap();
+        let sent = jetstream.publish_with_headers(subject, headers, told.into()).await;
+        sent.unwrap().await.unwrap();
+    };
+    let tag = bucket.put("tag", &mut &b"other"[..]).await.unwrap();
+    let lying = object_store::ObjectInfo { digest: tag.digest.clone(), ..good.clone() };
+    tell("lying", lying).await;
+    tell("huge", object_store::ObjectInfo { size: 70 << 20, ..good.clone() }).await;
+    tell("bare", object_store::ObjectInfo { digest: None, ..good.clone() }).await;
+    // Begins with an empty part, which looks like its end.
+    for part in ["", "other"] {
+        let sent = jetstream.publish(format!("$O.{BUCKET}.C.short"), part.into()).await;
+        sent.unwrap().await.unwrap();
+    }
+    let short = object_store::ObjectInfo { nuid: "short".into(), chunks: 2, ..tag };
+    tell("short", short).await;
 
     let host = machine.setup.start();
     host.plugin_where("good", "running", |plugin| plugin["state"] == "running").await;
     let refused = eventually("every refusal", async || {
         let refused = mirror_is(&host, "following").await["refused"].clone();
-        (refused.as_object().unwrap().len() == 9).then_some(refused)
+        (refused.as_object().unwrap().len() == 12).then_some(refused)
     })
     .await;
     for (name, reason) in [
@@ -379,13 +393,16 @@ async fn objects_that_are_no_plugins_are_refused_and_nothing_is_written() {
         ("evil", "component.minisig: 5000 bytes, at most 4096 are allowed"),
         ("link", "is a link"),
         ("lying", "another digest than the bucket says"),
+        ("short", "another digest than the bucket says"),
+        ("bare", "has no SHA-256 digest"),
+        ("huge", "73400320 bytes, at most 67108864 are allowed"),
     ] {
         assert!(refused[name].as_str().unwrap().contains(reason), "{name}: {refused}");
     }
     assert_eq!(machine.files(), ["good.wasm", "tag.wasm"].map(str::to_owned).into());
     assert_eq!(std::fs::read(machine.plugins.file("tag.wasm")).unwrap(), b"other");
     let (_, metrics) = host.get("/metrics").await;
-    assert!(metrics.as_str().unwrap().contains("ennio_mirror_refused 9"), "{metrics}");
+    assert!(metrics.as_str().unwrap().contains("ennio_mirror_refused 12"), "{metrics}");
     let (_, said) = plugin(&server, &["status"]);
     assert!(
         said.contains("bucket team: object ../evil is not taken: is no plugin's name"),

@@ -401,3 +401,25 @@ impl Known {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::folder::{Found, read};
+
+    #[test]
+    fn a_plugin_whose_first_version_is_being_loaded_has_not_failed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.wasm");
+        std::fs::write(&file, "code").unwrap();
+        let Some(Found::Candidate(candidate)) = read(&file, true, false, None) else {
+            panic!("it is there")
+        };
+        let versions = Versions::new();
+        assert!(matches!(versions.plan("a", &candidate, false), Plan::Load(None)));
+        assert_eq!(versions.status()[0].state, PluginState::Loading);
+        let error = LoadError { file, step: Step::Compile, reason: "not WebAssembly".into() };
+        versions.refuse("a", Some(candidate.fingerprint), error);
+        assert_eq!(versions.status()[0].state, PluginState::Failed);
+    }
+}
