@@ -410,6 +410,56 @@ async fn objects_that_are_no_plugins_are_refused_and_nothing_is_written() {
     );
 }
 
+/// Those that `host/src/nats` says that a host needs, and no others.
+#[tokio::test]
+async fn a_host_that_may_only_read_the_bucket_mirrors_it() {
+    let server = NatsServer::configured(
+        r#"
+        jetstream { store_dir: "STORE" }
+        authorization {
+          users = [
+            { user: team, password: secret }
+            { user: host, password: secret, permissions: {
+              publish: [
+                "ennio.>", "_INBOX.>", "$JS.API.STREAM.LIST", "$JS.API.STREAM.INFO.OBJ_team",
+                "$JS.API.DIRECT.GET.OBJ_team.>", "$JS.API.CONSUMER.CREATE.OBJ_team",
+                "$JS.API.CONSUMER.*.OBJ_team.>", "$JS.FC.OBJ_team.>"
+              ]
+              subscribe: ["ennio.commands.*", "_INBOX.>"]
+            } }
+          ]
+        }
+        "#,
+    );
+    let as_user = |user: &str| server.url().replace("nats://", &format!("nats://{user}:secret@"));
+    let plugins = Plugins::new();
+    let arguments = ["--nats", &as_user("host"), "--mirror", BUCKET];
+    let setup = Setup::new().plugins(plugins.path());
+    let host = arguments.into_iter().fold(setup, Setup::argument).start();
+    mirror_is(&host, "waiting").await;
+    // As large as one in JavaScript, in many parts.
+    let large: Vec<u8> =
+        (0..12_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let source = Plugins::new().with("tag", "tag-v1");
+    source.write("large.wasm", &large);
+    for (user, name, code) in [("host", "tag", 1), ("team", "large", 0), ("team", "tag", 0)] {
+        let push = ennio()
+            .args(["plugin", "push", "--unchecked", "--bucket", BUCKET, "--nats", &as_user(user)])
+            .arg(source.file(&format!("{name}.wasm")))
+            .output()
+            .unwrap();
+        let said = String::from_utf8([push.stdout, push.stderr].concat()).unwrap();
+        assert_eq!(push.status.code(), Some(code), "{said}");
+        assert!(code == 0 || said.contains("bucket team: "), "{said}");
+        assert!(!said.contains("secret"), "{said}");
+    }
+    runs(&host, "1.0.0").await;
+    host.plugin_where("large", "there", |plugin| plugin["state"] == "failed").await;
+    assert!(std::fs::read(plugins.file("large.wasm")).unwrap() == large);
+    assert_eq!(mirror_is(&host, "following").await["refused"], json!({}));
+    assert!(!host.output().contains("permissions"), "{}", host.output());
+}
+
 #[test]
 fn a_mirror_needs_a_server_a_folder_and_a_name() {
     let plugins = Plugins::new();
@@ -443,6 +493,11 @@ async fn who_pushes_or_asks_without_a_server_or_hosts_is_told_so() {
     let (code, said) = plugin(&server, &["push", file.to_str().unwrap()]);
     assert_eq!(code, 1);
     assert!(said.contains("bucket ennio-plugins: "), "{said}");
+    // More than one message holds.
+    source.write("tag.toml", format!("# {}\n", "x".repeat((1 << 20) - 100)));
+    let (code, said) = plugin(&server, &["push", file.to_str().unwrap()]);
+    assert_eq!(code, 1);
+    assert!(said.contains("bytes, and the server takes 1044480 in a message"), "{said}");
     let output = ennio().args(["plugin", "status"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8(output.stderr).unwrap();

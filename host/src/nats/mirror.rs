@@ -8,7 +8,8 @@
 //! With the server or the bucket away, the host runs with what it has. A connection of its own, so that
 //! a refusal holds up nobody else. Its user needs to subscribe to `_INBOX.>`, and to publish to
 //! `$JS.API.STREAM.INFO.OBJ_<bucket>`, `$JS.API.DIRECT.GET.OBJ_<bucket>.>`,
-//! `$JS.API.CONSUMER.*.OBJ_<bucket>.>` and `$JS.FC.OBJ_<bucket>.>`: it only reads.
+//! `$JS.API.CONSUMER.CREATE.OBJ_<bucket>`, `$JS.API.CONSUMER.*.OBJ_<bucket>.>` and
+//! `$JS.FC.OBJ_<bucket>.>`: it only reads.
 //!
 //! Knows names, bytes and texts. May not know what is done with them.
 
@@ -109,7 +110,7 @@ impl Mirror {
         self.status.clone()
     }
 
-    /// Ends after the change that is under way.
+    /// Ends. What is being taken over is left to the next start, which takes it up again.
     pub async fn stop(self) {
         self.stop.send_replace(true);
         if let Err(e) = self.task.await {
@@ -166,9 +167,7 @@ impl Follower {
                 }
                 Ok(Some(Err(reason))) => return (End::Held(reason), followed),
                 Ok(Some(Ok(store))) => {
-                    self.report.is(MirrorState::Following, None);
-                    followed = true;
-                    self.look(&store, &mut connection, &mut stop).await
+                    self.look(&store, &mut connection, &mut stop, &mut followed).await
                 }
             };
             if let Err(end) = looked {
@@ -184,9 +183,12 @@ impl Follower {
         store: &ObjectStore,
         connection: &mut Connection,
         stop: &mut watch::Receiver<bool>,
+        followed: &mut bool,
     ) -> Result<(), End> {
         let watch = unless(stop, connection, store.watch_with_history()).await?;
         let mut watch = watch.map_err(|e| End::Held(e.to_string()))?;
+        self.report.is(MirrorState::Following, None);
+        *followed = true;
         let mut until = Instant::now() + LOOK_EVERY;
         loop {
             let next = async {
@@ -205,12 +207,16 @@ impl Follower {
             match self.wanted(&found).await {
                 Ok(None) => self.report.settled(&found.name, None),
                 Ok(Some(version)) => {
-                    // What is under way is not given up half done: only the fetching is.
                     let fetched = unless(stop, connection, bucket::fetch(store, &found)).await?;
                     let taken = match fetched {
                         // Another one is on its way.
                         Ok(None) => continue,
-                        Ok(Some(content)) => self.install(version, content).await,
+                        // With the connection lost or not: it has all that it needs.
+                        Ok(Some(content)) => tokio::select! {
+                            biased;
+                            () = asked_to_stop(stop) => return Err(End::Stopped),
+                            taken = self.install(version, content) => taken,
+                        },
                         Err(reason) => Err(reason),
                     };
                     if taken.is_err() {
