@@ -322,6 +322,9 @@ async fn what_is_removed_goes_and_what_others_put_into_the_folder_stays() {
     assert_eq!(json!([tag["version"], tag["order"], tag["loads"]]), json!(["1.0.0", 50, 2]));
     let line = "the plugin tag is mirrored: what somebody put there as ";
     eventually(line, async || host.output().contains(line).then_some(())).await;
+    let list = ennio().args(["plugin", "list", "--url", &host.url]).output().unwrap();
+    let said = String::from_utf8(list.stdout).unwrap();
+    assert_eq!(said.matches("mirrored from a bucket").count(), 1, "{said}");
 
     let remove = ["push", "--remove", "tag", "--bucket", BUCKET];
     assert_eq!(plugin(&server, &remove).0, 0);

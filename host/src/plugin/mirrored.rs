@@ -144,6 +144,11 @@ impl Mirrored {
         record.is_some_and(|record| record.sha256 == sha256 && record.beside == *beside)
     }
 
+    /// Whether it has the say over the files of this name.
+    pub(super) fn keeps(&self, name: &str) -> bool {
+        name.parse().is_ok_and(|name: PluginName| self.kept().contains_key(&name))
+    }
+
     /// Makes the plugin this one: the record, and the files in the folder. `Err` when it is as it was,
     /// or when a file could not be moved, which [`Mirrored::restore`] then does.
     pub(super) fn install(&self, name: &PluginName, bundle: &Bundle) -> io::Result<()> {

@@ -279,7 +279,11 @@ impl Registry {
 
     /// Every plugin that runs, failed to or is disabled, by name. `cursor` is left for who knows it.
     pub fn status(&self) -> Vec<PluginStatus> {
-        self.versions.status()
+        let mut plugins = self.versions.status();
+        if let Some(mirrored) = &self.mirrored {
+            plugins.iter_mut().for_each(|plugin| plugin.mirrored = mirrored.keeps(&plugin.name));
+        }
+        plugins
     }
 
     /// Loads one component as a rescan would, with the sidecar beside it, and leaves what runs alone.

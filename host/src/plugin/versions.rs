@@ -315,7 +315,7 @@ impl Versions {
         state.plugins.contains_key(name.as_str()) || state.disabled.contains_key(name.as_str())
     }
 
-    /// Every plugin that runs, failed to or is disabled, by name.
+    /// Every plugin that runs, failed to or is disabled, by name. `mirrored` is left for who knows it.
     pub(super) fn status(&self) -> Vec<PluginStatus> {
         let state = self.state();
         let names: BTreeSet<&String> = state.plugins.keys().chain(state.disabled.keys()).collect();
@@ -380,6 +380,7 @@ impl Known {
             loads: self.loads,
             rollbacks: self.rollbacks,
             came_by: self.came_by,
+            mirrored: false,
             probation: plugin.and_then(Plugin::probation),
             previous: self.previous.as_ref().map(|previous| VersionStatus {
                 hash: previous.plugin.hash().to_string(),
