@@ -30,7 +30,7 @@ use tracing::warn;
 use super::{
     bundle::{Beside, Bundle},
     component::MAX_BYTES,
-    folder::{COARSE, Stamp, sha256},
+    folder::{COARSE, Candidate, Stamp, sha256},
 };
 use crate::event::PluginName;
 
@@ -147,6 +147,16 @@ impl Mirrored {
     /// Whether it has the say over the files of this name.
     pub(super) fn keeps(&self, name: &str) -> bool {
         name.parse().is_ok_and(|name: PluginName| self.kept().contains_key(&name))
+    }
+
+    /// Whether what lies in the folder may be loaded: whoever changes a file after [`Mirrored::restore`]
+    /// has looked waits for the next look. What has no record may.
+    pub(super) fn allows(&self, name: &str, found: &Candidate) -> bool {
+        let kept = self.kept();
+        let record = name.parse().ok().and_then(|name: PluginName| kept.get(&name));
+        record.is_none_or(|Kept { record, .. }| {
+            *found.fingerprint.component == *record.sha256 && found.sidecar == record.beside.sidecar
+        })
     }
 
     /// Makes the plugin this one: the record, and the files in the folder. `Err` when it is as it was,

@@ -356,6 +356,9 @@ impl Registry {
 
     /// Loads a candidate that is new, or any when asked to do it `again`.
     async fn try_candidate(&self, name: &str, candidate: Candidate, again: bool) -> Option<Change> {
+        if self.mirrored.as_ref().is_some_and(|mirrored| !mirrored.allows(name, &candidate)) {
+            return None;
+        }
         let Plan::Load(component) = self.versions.plan(name, &candidate, again) else {
             return None;
         };

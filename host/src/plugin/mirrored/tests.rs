@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::plugin::folder::{Found, read};
 
 fn name() -> PluginName {
     "tag".parse().unwrap()
@@ -98,7 +99,14 @@ fn what_somebody_else_put_there_gives_way_and_is_kept() {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     fs::write(file("tag.toml"), "order = 3").unwrap();
+    let may = |name: &str| match read(&file(name), true, false, None) {
+        Some(Found::Candidate(found)) => mirrored.allows(name.trim_end_matches(".wasm"), &found),
+        _ => panic!("{name} is there"),
+    };
+    fs::write(file("other.wasm"), "local").unwrap();
+    assert!(!may("tag.wasm") && may("other.wasm"));
     mirrored.restore();
+    assert!(may("tag.wasm"));
     assert_eq!(fs::read_to_string(file("tag.toml")).unwrap(), "order = 1");
 }
 
