@@ -10,7 +10,7 @@
 //! must work against a host on another machine. `plugin check`, `build`, `test` and `bench` ask nobody and use
 //! the plugin room and the trials themselves; so do `backtest` and `plugin shadow`, which read the
 //! log's file, on threads that give way to everybody (`gentle`). `plugin push` and `plugin status` talk to a
-//! NATS server (`nats`). What `differences` writes is theirs. What comes back is never trusted: nothing that a
+//! NATS server. What `differences` writes is theirs. What comes back is never trusted: nothing that a
 //! sender wrote reaches a terminal unescaped.
 //!
 //! Exit codes: 0 done, 1 failed, 2 used wrongly; of `backtest` and `plugin shadow` 1 is an answer, and 2
@@ -30,7 +30,6 @@ mod events;
 mod filters;
 mod gentle;
 mod input;
-mod nats;
 mod output;
 mod plugin;
 mod sender;

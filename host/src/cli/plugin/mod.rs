@@ -18,6 +18,7 @@ mod push;
 pub(super) mod recording;
 mod reload;
 mod rollback;
+mod server;
 mod shadow;
 mod state;
 mod status;

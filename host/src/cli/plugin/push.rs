@@ -4,10 +4,10 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::bail;
 
+use super::server::NatsServer;
 use crate::{
     cli::{
         filters::parse,
-        nats::NatsServer,
         output::{Output, plain},
     },
     event::PluginName,

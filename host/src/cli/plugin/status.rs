@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, process::ExitCode};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::server::NatsServer;
 use crate::{
     cli::{
-        nats::NatsServer,
         output::{Colour, Colours, Output, json_line, note},
         table::{Cell, Table, text, whole},
     },

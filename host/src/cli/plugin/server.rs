@@ -1,11 +1,11 @@
-//! Where NATS is, for commands that talk to it themselves.
+//! Where NATS is, for the commands that talk to it themselves.
 
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-use super::{Usage, filters::parse};
 use crate::{
+    cli::{Usage, filters::parse},
     config::Config,
     nats::{NatsOptions, NatsUrl, Prefix},
 };
