@@ -17,16 +17,20 @@ use crate::{
     bus::{Announcer, Bus},
     clock::Clock,
     control::{Command, CommandName, Control as _, ControlError, Origin},
-    event::{Draft, LogEntry, PluginName},
+    event::{Draft, LogEntry, PluginName, Seq},
     metrics::Metrics,
-    nats::{BucketName, CommandListener, Mirror, MirrorStatus, NatsOptions, NatsStatus, Publisher},
+    nats::{
+        BucketName, CURSOR, CommandListener, Mirror, MirrorStatus, NatsOptions, NatsStatus,
+        Publisher,
+    },
     node::NodeName,
     pipeline::{self, Pipeline, PublishError, Receipt},
     plugin::{
-        Cache, CacheError, Change, Disabled, PluginStatus, Registry, RegistryError, TrustedKeys,
-        WatchOptions, Watcher,
+        Cache, CacheError, Change, Disabled, PluginState, PluginStatus, Registry, RegistryError,
+        TrustedKeys, WatchOptions, Watcher,
     },
     reaction::{Progress, Reactions},
+    retention::{Holder, Policy, Retention, RetentionStatus},
     store::{
         Observer, OpenError, Reader, Store, StoreError,
         state::{EditError, Side, State, Write},
@@ -34,10 +38,12 @@ use crate::{
 };
 pub use dead_letters::{Letters, Retried};
 use operator::Operator;
+pub use replay::Replayed;
 
 mod dead_letters;
 mod mirror;
 mod operator;
+mod replay;
 
 /// Why a host does not start.
 #[derive(Debug, Error)]
@@ -76,6 +82,7 @@ pub struct Builder {
     nats: Option<NatsOptions>,
     nats_commands: Vec<CommandName>,
     clock: Clock,
+    retention: Policy,
 }
 
 /// A running host.
@@ -86,6 +93,7 @@ pub struct Host {
     operator: Arc<Operator>,
     nats: Option<NatsStatus>,
     mirror: Option<MirrorStatus>,
+    retention: Option<RetentionStatus>,
     metrics: Metrics,
     /// Gone once the host is shut down.
     running: Mutex<Option<Running>>,
@@ -93,6 +101,7 @@ pub struct Host {
 
 /// What has to be stopped, in the order of the flow.
 struct Running {
+    retention: Option<Retention>,
     commands: Option<CommandListener>,
     mirror: Option<Mirror>,
     watcher: Option<Watcher>,
@@ -157,6 +166,12 @@ impl Builder {
         self
     }
 
+    /// What is deleted from the log, and when. Default: nothing.
+    pub fn retention(mut self, policy: Policy) -> Self {
+        self.retention = policy;
+        self
+    }
+
     /// Opens the log, loads the plugins, and starts everything that follows the log.
     ///
     /// # Errors
@@ -200,6 +215,11 @@ impl Builder {
             Mirror::spawn(nats, bucket, Arc::new(mirror::Folder(Arc::clone(&plugins))))
         });
         let mirror_status = mirror.as_ref().map(Mirror::status);
+        let retention = (!self.retention.keeps_everything()).then(|| {
+            let holders = holders(self.nats.is_some(), Arc::clone(&plugins));
+            Retention::spawn(self.retention, Arc::clone(&store), holders)
+        });
+        let retention_status = retention.as_ref().map(Retention::status);
         let operator = Arc::new(Operator {
             plugins: Arc::clone(&plugins),
             store: Arc::clone(&store),
@@ -209,6 +229,7 @@ impl Builder {
             mirror: mirror_status.clone(),
             node: NodeName::of_this_machine(),
             letters: Mutex::default(),
+            retention: retention_status.clone(),
             stop: watch::Sender::new(None),
         });
         let reactions = Reactions::start(
@@ -226,9 +247,11 @@ impl Builder {
             .nats
             .filter(|_| !allowed.is_empty())
             .map(|nats| CommandListener::spawn(nats, allowed, Arc::clone(&operator) as _));
-        let running = Running { commands, mirror, watcher, reactions, sequencer, nats: publisher };
+        let running =
+            Running { retention, commands, mirror, watcher, reactions, sequencer, nats: publisher };
         let running = Mutex::new(Some(running));
-        Ok(Host { store, bus, pipeline, operator, nats, mirror: mirror_status, metrics, running })
+        let (mirror, retention) = (mirror_status, retention_status);
+        Ok(Host { store, bus, pipeline, operator, nats, mirror, retention, metrics, running })
     }
 
     /// Which bucket is mirrored, and on which server.
@@ -256,6 +279,7 @@ impl Host {
             nats: None,
             nats_commands: vec![CommandName::Status],
             clock: Clock::default(),
+            retention: Policy::default(),
         }
     }
 
@@ -313,6 +337,19 @@ impl Host {
     /// [`StoreError`] when not all of them are discarded; those that were stay so.
     pub async fn discard_dead_letters(&self, which: Letters) -> Result<u64, StoreError> {
         self.operator.discard_letters(which).await
+    }
+
+    /// Has a reaction come back to events that it has passed, at most as many as there is room for:
+    /// the first of `events`. What it has emitted already is not emitted again.
+    ///
+    /// # Errors
+    /// [`ControlError`] when there is no such reaction, or the log cannot be read or written.
+    pub async fn replay(
+        &self,
+        plugin: &PluginName,
+        events: &[Seq],
+    ) -> Result<Replayed, ControlError> {
+        self.operator.replay(plugin, events).await
     }
 
     /// How far everything has come, as JSON.
@@ -384,6 +421,11 @@ impl Host {
         self.mirror.as_ref()
     }
 
+    /// How retention is doing; `None` for a host that keeps everything.
+    pub fn retention(&self) -> Option<&RetentionStatus> {
+        self.retention.as_ref()
+    }
+
     /// The host's own figures.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
@@ -402,6 +444,9 @@ impl Host {
     /// saved, and the WAL is moved into the main file. A second call does nothing.
     pub async fn shutdown(&self) {
         let Some(running) = self.running.lock().await.take() else { return };
+        if let Some(retention) = running.retention {
+            retention.stop().await;
+        }
         if let Some(commands) = running.commands {
             commands.stop().await;
         }
@@ -419,6 +464,25 @@ impl Host {
             warn!("{e}; what it did not confirm is published by the next start");
         }
         self.store.close().await;
+    }
+}
+
+/// The cursors that retention waits for: NATS, and every reaction that was not disabled. A plugin that
+/// could not be loaded, or not yet, may be one; without a cursor it holds nothing.
+fn holders(nats: bool, plugins: Arc<Registry>) -> impl Fn() -> Vec<Holder> {
+    move || {
+        let nats = nats.then(|| Holder { cursor: CURSOR.to_owned(), begins_at_zero: true });
+        let plugins = plugins.status().into_iter();
+        let enabled = plugins.filter(|plugin| match plugin.state {
+            PluginState::Disabled => false,
+            PluginState::Failed | PluginState::Loading => true,
+            PluginState::Running | PluginState::Quarantined => plugin.roles.contains(&"reaction"),
+        });
+        let reactions = enabled.map(|plugin| Holder {
+            cursor: format!("reaction/{}", plugin.name),
+            begins_at_zero: false,
+        });
+        nats.into_iter().chain(reactions).collect()
     }
 }
 

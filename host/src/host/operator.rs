@@ -18,6 +18,7 @@ use crate::{
     node::NodeName,
     plugin::{Disabled, PluginStatus, Registry, ReloadError, RollBackError},
     reaction::Progress,
+    retention::RetentionStatus,
     store::{Effect, Store, StoreError},
 };
 
@@ -31,6 +32,7 @@ pub(super) struct Operator {
     pub(super) node: NodeName,
     /// Held by who has dead letters retried or discarded.
     pub(super) letters: Mutex<()>,
+    pub(super) retention: Option<RetentionStatus>,
     /// Becomes who asked the host to end.
     pub(super) stop: watch::Sender<Option<Origin>>,
 }
@@ -62,10 +64,13 @@ impl Operator {
         let dead_letters: u64 = backlogs.values().map(|backlog| backlog.dead_letters).sum();
         let unresolved: u64 = backlogs.values().map(|backlog| backlog.unresolved).sum();
         let waiting: u64 = backlogs.values().map(|backlog| backlog.waiting).sum();
+        let (kept, pruned) = self.store.reader().kept_and_pruned().await?;
         Ok(json!({
             "node": self.node.as_str(),
             "version": env!("CARGO_PKG_VERSION"),
             "head": self.bus.head(),
+            "events": kept,
+            "pruned": pruned,
             "indexed": self.store.indexed(),
             "database": from_the_root(self.store.path()),
             "plugins_folder": self.plugins_folder(),
@@ -99,6 +104,8 @@ impl Operator {
                 })
             }),
             "cursors": self.progress.all(),
+            "overtaken": self.bus.overtaken(),
+            "retention": self.retention.as_ref().map(RetentionStatus::snapshot),
             "waiting": waiting,
             "dead_letters": dead_letters,
             "unresolved": unresolved,
@@ -142,7 +149,7 @@ impl Operator {
         }
     }
 
-    fn known(&self, name: &PluginName) -> Result<(), ControlError> {
+    pub(super) fn known(&self, name: &PluginName) -> Result<(), ControlError> {
         match self.plugins.knows(name) {
             true => Ok(()),
             false => Err(ControlError::UnknownPlugin(format!("there is no plugin {name}"))),

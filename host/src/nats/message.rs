@@ -13,7 +13,7 @@ use async_nats::{
 use bytes::Bytes;
 use thiserror::Error;
 
-use super::Prefix;
+use super::{Prefix, ReplayId};
 use crate::event::{Cause, EventId, LogEntry, PluginName, Reason, Seq, Subject};
 
 /// The place in the log.
@@ -22,6 +22,8 @@ pub(super) const SEQ: HeaderName = HeaderName::from_static("Ennio-Seq");
 pub(super) const CAUSED_BY: HeaderName = HeaderName::from_static("Ennio-Caused-By");
 /// Reactions between this event and one that came from outside.
 pub(super) const HOPS: HeaderName = HeaderName::from_static("Ennio-Hops");
+/// The replay that an event is sent in; news has none.
+const REPLAY: HeaderName = HeaderName::from_static("Ennio-Replay");
 
 /// A subject on the wire: tokens of `[A-Za-z0-9_-]`, the first of them the configured prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -104,6 +106,23 @@ impl Message {
         Ok(Self { subject, headers, payload })
     }
 
+    /// `entry` under `prefix`, as a replay sends it.
+    ///
+    /// # Errors
+    /// As [`Message::new`].
+    pub(super) fn replayed(
+        entry: &LogEntry,
+        prefix: &Prefix,
+        replay: &ReplayId,
+    ) -> Result<Self, Unsendable> {
+        let mut message = Self::new(entry, prefix)?;
+        let malformed = |_| Unsendable::Malformed("a header holds a line break".into());
+        let id = value(&Replayed { id: entry.event.id, replay }).map_err(malformed)?;
+        message.headers.insert(NATS_MESSAGE_ID, id);
+        message.headers.insert(REPLAY, value(replay).map_err(malformed)?);
+        Ok(message)
+    }
+
     /// What the server counts against its `max_payload`: headers and payload, in bytes.
     pub(super) fn size(&self) -> usize {
         let lines = self.headers.iter().flat_map(|(name, values)| {
@@ -140,6 +159,24 @@ trait OneLine {
 impl OneLine for EventId {
     fn text(&self) -> String {
         self.to_string()
+    }
+}
+
+impl OneLine for ReplayId {
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// An event as one replay sends it, which is another message than the first time.
+struct Replayed<'a> {
+    id: EventId,
+    replay: &'a ReplayId,
+}
+
+impl OneLine for Replayed<'_> {
+    fn text(&self) -> String {
+        format!("{}-replay-{}", self.id.text(), self.replay.text())
     }
 }
 
@@ -224,6 +261,29 @@ mod tests {
             let payload: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
             prop_assert_eq!(payload.as_object().unwrap().len(), 8);
         }
+    }
+
+    #[test]
+    fn a_replay_marks_its_messages_and_changes_nothing_else() {
+        let draft =
+            Draft::new(EventType::CiFailing, "atlas".parse().unwrap(), "s".parse().unwrap());
+        let event = draft.into_event(Timestamp::now());
+        let (id, subject) = (event.id, event.subject());
+        let entry = LogEntry::new(7, event, subject, None, 0, None, Timestamp::now());
+        let prefix = Prefix::default();
+        let replay: ReplayId = "0123456789ab".parse().unwrap();
+        let first = Message::new(&entry, &prefix).unwrap();
+        let mut again = Message::replayed(&entry, &prefix, &replay).unwrap();
+        let header = |name: HeaderName| again.headers.get(name).unwrap().as_str().to_owned();
+        assert_eq!(header(REPLAY), "0123456789ab");
+        assert_eq!(header(NATS_MESSAGE_ID), format!("{id}-replay-0123456789ab"));
+        assert_eq!(again.headers.len(), first.headers.len() + 1);
+        let id = first.headers.get(NATS_MESSAGE_ID).unwrap().clone();
+        again.headers.insert(NATS_MESSAGE_ID, id);
+        for (name, values) in first.headers.iter() {
+            assert_eq!(again.headers.get(name.clone()), values.first(), "{name}");
+        }
+        assert_eq!((again.subject, again.payload), (first.subject, first.payload));
     }
 
     #[test]

@@ -36,6 +36,8 @@
 //! subscribe to `_INBOX.>`, and, where the account has JetStream, publish to
 //! `$JS.API.STREAM.LIST`. What is refused holds the publisher where it is, and the status says so.
 //!
+//! **History once more** is `replay`, which a command runs, not the host: marked with `Ennio-Replay`.
+//!
 //! **The way in for commands** is `commands`: `<prefix>.commands.<command>`, over a connection of its
 //! own, which needs to subscribe to `<prefix>.commands.*` and to publish to the reply subjects of
 //! those who ask. It knows the names of commands and has somebody carry them out.
@@ -43,8 +45,8 @@
 //! **Plugins** come in through `mirror`, which follows a `bucket` of them and hands what is there to
 //! somebody who keeps it; `ennio plugin push` puts them there. `survey` asks every host something.
 //!
-//! Knows `event`, `store` and `bus`. May not know who configures or observes it. `session` is the
-//! only file that both talks to the server and decides what comes next, by asking `window`, `ack`,
+//! Knows `event`, `store` and `bus`. May not know who configures or observes it. `session` and,
+//! for a command, `replay` are the only files that both talk to the server and decide what comes next, by asking `window`, `ack`,
 //! `coverage` and `retry`, which are plain functions of what was seen.
 
 mod ack;
@@ -56,6 +58,7 @@ mod message;
 mod mirror;
 mod options;
 mod publisher;
+mod replay;
 mod retry;
 mod session;
 mod status;
@@ -67,6 +70,7 @@ pub use commands::CommandListener;
 pub use mirror::{Mirror, MirrorSnapshot, MirrorState, MirrorStatus, Replica, Version};
 pub use options::{NatsOptions, NatsUrl, NatsUrlError, Prefix};
 pub use publisher::{CURSOR, Publisher, StopError};
+pub use replay::{ReplayError, ReplayId, Replayer, Skipped};
 pub use status::{NatsState, NatsStatus, Snapshot};
 pub use survey::{SurveyError, ask_every_host};
 

@@ -193,6 +193,9 @@ impl Session<'_> {
                         Err(SubscriptionError::Closed) => {
                             until = Some(tokio::time::Instant::now() + CONFIRM_WITHIN);
                         }
+                        Err(SubscriptionError::Pruned(gap)) => {
+                            self.context.bus.missed(CURSOR, gap);
+                        }
                         Err(error) => return Err(End::Held(error.to_string())),
                     }
                 }
