@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::{
     control::CommandName,
-    nats::{NatsUrl, Prefix},
+    nats::{BucketName, NatsUrl, Prefix},
     plugin::{KeySource, WatchMode},
     retention::Policy,
     strict_toml,
@@ -98,12 +98,23 @@ pub struct PluginsConfig {
     /// sidecar needs a signature by one of them. Default: none.
     #[serde(deserialize_with = "all_parsed")]
     pub trusted_keys: Vec<KeySource>,
+    /// A JetStream object store whose plugins are kept in the folder; needs `url` in `[nats]`.
+    /// Default: none.
+    #[serde(deserialize_with = "parsed")]
+    pub mirror: Option<BucketName>,
 }
 
 impl Default for PluginsConfig {
     fn default() -> Self {
         let (watch, watch_interval_ms) = (WatchMode::Auto, 1000);
-        Self { folder: None, cache: None, watch, watch_interval_ms, trusted_keys: Vec::new() }
+        Self {
+            folder: None,
+            cache: None,
+            watch,
+            watch_interval_ms,
+            trusted_keys: Vec::new(),
+            mirror: None,
+        }
     }
 }
 
@@ -233,6 +244,7 @@ mod tests {
         assert!(
             full.api.token_file.is_some()
                 && full.plugins.folder.is_some()
+                && full.plugins.mirror.is_some()
                 && full.nats.url.is_some()
                 && !full.retention.keeps_everything()
         );

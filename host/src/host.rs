@@ -19,7 +19,11 @@ use crate::{
     control::{Command, CommandName, Control as _, ControlError, Origin},
     event::{Draft, LogEntry, PluginName, Seq},
     metrics::Metrics,
-    nats::{CURSOR, CommandListener, NatsOptions, NatsStatus, Publisher},
+    nats::{
+        BucketName, CURSOR, CommandListener, Mirror, MirrorStatus, NatsOptions, NatsStatus,
+        Publisher,
+    },
+    node::NodeName,
     pipeline::{self, Pipeline, PublishError, Receipt},
     plugin::{
         Cache, CacheError, Change, Disabled, PluginState, PluginStatus, Registry, RegistryError,
@@ -37,6 +41,7 @@ use operator::Operator;
 pub use replay::Replayed;
 
 mod dead_letters;
+mod mirror;
 mod operator;
 mod replay;
 
@@ -55,6 +60,14 @@ pub enum StartError {
     /// The cache of compiled plugins.
     #[error(transparent)]
     Cache(#[from] CacheError),
+    /// Plugins are to be mirrored, but not from anywhere or not to anywhere.
+    #[error("plugins cannot be mirrored from bucket {bucket}: there is no {missing}")]
+    Mirror {
+        /// The bucket.
+        bucket: BucketName,
+        /// What there is not, and the way out.
+        missing: &'static str,
+    },
 }
 
 /// What a host is made of.
@@ -65,6 +78,7 @@ pub struct Builder {
     cache: Option<PathBuf>,
     watch: WatchOptions,
     trusted: TrustedKeys,
+    mirror: Option<BucketName>,
     nats: Option<NatsOptions>,
     nats_commands: Vec<CommandName>,
     clock: Clock,
@@ -78,6 +92,7 @@ pub struct Host {
     pipeline: Pipeline,
     operator: Arc<Operator>,
     nats: Option<NatsStatus>,
+    mirror: Option<MirrorStatus>,
     retention: Option<RetentionStatus>,
     metrics: Metrics,
     /// Gone once the host is shut down.
@@ -88,6 +103,7 @@ pub struct Host {
 struct Running {
     retention: Option<Retention>,
     commands: Option<CommandListener>,
+    mirror: Option<Mirror>,
     watcher: Option<Watcher>,
     reactions: Reactions,
     sequencer: pipeline::Running,
@@ -124,6 +140,12 @@ impl Builder {
         self
     }
 
+    /// Keeps the plugins of this bucket, on the NATS server, in the folder. Needs both.
+    pub fn mirror(mut self, bucket: BucketName) -> Self {
+        self.mirror = Some(bucket);
+        self
+    }
+
     /// The commands that are carried out when they come over NATS; `status` alone unless said
     /// otherwise. With none, the host does not listen for commands there.
     pub fn nats_commands(mut self, allowed: impl Into<Vec<CommandName>>) -> Self {
@@ -156,6 +178,7 @@ impl Builder {
     /// [`StartError`] when the database or the plugin folder cannot be used. A plugin that cannot be
     /// loaded is no error: it is logged and shown by [`Host::plugins`].
     pub async fn start(self) -> Result<Host, StartError> {
+        let mirror = self.mirrored()?;
         let cache = self.cache.unwrap_or_else(|| {
             let mut name = self.database.clone().into_os_string();
             name.push("-plugins");
@@ -166,7 +189,10 @@ impl Builder {
             None => None,
         };
         let state = State::of(&self.database);
-        let registry = Registry::new(self.plugins, cache, state)?.trusting(self.trusted);
+        let mut registry = Registry::new(self.plugins, cache, state)?.trusting(self.trusted);
+        if let Some((bucket, _)) = &mirror {
+            registry = registry.mirroring(bucket.as_str())?;
+        }
         let plugins = Arc::new(registry);
         let metrics = Metrics::default();
         let announcer = Announcer::new();
@@ -185,6 +211,10 @@ impl Builder {
         let publisher =
             self.nats.clone().map(|nats| Publisher::spawn(nats, Arc::clone(&store), bus.clone()));
         let nats = publisher.as_ref().map(Publisher::status);
+        let mirror = mirror.map(|(bucket, nats)| {
+            Mirror::spawn(nats, bucket, Arc::new(mirror::Folder(Arc::clone(&plugins))))
+        });
+        let mirror_status = mirror.as_ref().map(Mirror::status);
         let retention = (!self.retention.keeps_everything()).then(|| {
             let holders = holders(self.nats.is_some(), Arc::clone(&plugins));
             Retention::spawn(self.retention, Arc::clone(&store), holders)
@@ -196,6 +226,8 @@ impl Builder {
             bus: bus.clone(),
             progress: Progress::default(),
             nats: nats.clone(),
+            mirror: mirror_status.clone(),
+            node: NodeName::of_this_machine(),
             letters: Mutex::default(),
             retention: retention_status.clone(),
             stop: watch::Sender::new(None),
@@ -216,10 +248,21 @@ impl Builder {
             .filter(|_| !allowed.is_empty())
             .map(|nats| CommandListener::spawn(nats, allowed, Arc::clone(&operator) as _));
         let running =
-            Running { retention, commands, watcher, reactions, sequencer, nats: publisher };
+            Running { retention, commands, mirror, watcher, reactions, sequencer, nats: publisher };
         let running = Mutex::new(Some(running));
-        let retention = retention_status;
-        Ok(Host { store, bus, pipeline, operator, nats, retention, metrics, running })
+        let (mirror, retention) = (mirror_status, retention_status);
+        Ok(Host { store, bus, pipeline, operator, nats, mirror, retention, metrics, running })
+    }
+
+    /// Which bucket is mirrored, and on which server.
+    fn mirrored(&self) -> Result<Option<(BucketName, NatsOptions)>, StartError> {
+        let Some(bucket) = self.mirror.clone() else { return Ok(None) };
+        let missing = match (&self.nats, &self.plugins) {
+            (Some(nats), Some(_)) => return Ok(Some((bucket, nats.clone()))),
+            (None, _) => "NATS server (name one with --nats, or `url` in [nats])",
+            (_, None) => "plugin folder (name one with --plugins, or `folder` in [plugins])",
+        };
+        Err(StartError::Mirror { bucket, missing })
     }
 }
 
@@ -232,6 +275,7 @@ impl Host {
             cache: None,
             watch: WatchOptions::default(),
             trusted: TrustedKeys::default(),
+            mirror: None,
             nats: None,
             nats_commands: vec![CommandName::Status],
             clock: Clock::default(),
@@ -372,6 +416,11 @@ impl Host {
         self.nats.as_ref()
     }
 
+    /// How the mirror of plugins is doing; `None` for a host without one.
+    pub fn mirror(&self) -> Option<&MirrorStatus> {
+        self.mirror.as_ref()
+    }
+
     /// How retention is doing; `None` for a host that keeps everything.
     pub fn retention(&self) -> Option<&RetentionStatus> {
         self.retention.as_ref()
@@ -401,6 +450,9 @@ impl Host {
         if let Some(commands) = running.commands {
             commands.stop().await;
         }
+        if let Some(mirror) = running.mirror {
+            mirror.stop().await;
+        }
         if let Some(watcher) = running.watcher {
             watcher.stop().await;
         }
@@ -416,14 +468,14 @@ impl Host {
 }
 
 /// The cursors that retention waits for: NATS, and every reaction that was not disabled. A plugin that
-/// could not be loaded may be one; without a cursor it holds nothing.
+/// could not be loaded, or not yet, may be one; without a cursor it holds nothing.
 fn holders(nats: bool, plugins: Arc<Registry>) -> impl Fn() -> Vec<Holder> {
     move || {
         let nats = nats.then(|| Holder { cursor: CURSOR.to_owned(), begins_at_zero: true });
         let plugins = plugins.status().into_iter();
         let enabled = plugins.filter(|plugin| match plugin.state {
             PluginState::Disabled => false,
-            PluginState::Failed => true,
+            PluginState::Failed | PluginState::Loading => true,
             PluginState::Running | PluginState::Quarantined => plugin.roles.contains(&"reaction"),
         });
         let reactions = enabled.map(|plugin| Holder {

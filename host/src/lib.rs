@@ -20,7 +20,7 @@
 //! - [`cli`]: the command line.
 //!
 //! Leaves that several use: [`amount`] (sizes as people write them), [`clock`], [`config`],
-//! [`control`] (the names of commands), [`metrics`], [`span`] (spans of time as people write them),
+//! [`control`] (the names of commands), [`metrics`], [`node`] (what a host is called), [`span`] (spans of time as people write them),
 //! [`strict_toml`].
 
 #![cfg_attr(test, allow(missing_docs))]
@@ -54,5 +54,6 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod metrics;
+pub mod node;
 pub mod span;
 pub mod strict_toml;

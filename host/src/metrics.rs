@@ -113,6 +113,10 @@ pub struct Metrics {
     pub nats_published: Gauge,
     /// Events that were too large for the NATS server since the host started.
     pub nats_skipped: Gauge,
+    /// 1 while the plugin folder follows its bucket.
+    pub mirror_following: Gauge,
+    /// Objects of the bucket that are not taken.
+    pub mirror_refused: Gauge,
 }
 
 impl Default for Metrics {
@@ -146,6 +150,8 @@ impl Default for Metrics {
             nats_connected: Gauge::default(),
             nats_published: Gauge::default(),
             nats_skipped: Gauge::default(),
+            mirror_following: Gauge::default(),
+            mirror_refused: Gauge::default(),
         }
     }
 }
@@ -291,6 +297,16 @@ impl Metrics {
             "nats_skipped",
             "Events too large for the NATS server",
             self.nats_skipped.clone(),
+        );
+        r.register(
+            "mirror_following",
+            "Whether the plugin folder follows its bucket",
+            self.mirror_following.clone(),
+        );
+        r.register(
+            "mirror_refused",
+            "Objects of the bucket that are not taken",
+            self.mirror_refused.clone(),
         );
         let mut text = String::new();
         encode(&mut text, &registry)?;

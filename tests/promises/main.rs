@@ -24,6 +24,7 @@ mod durability;
 mod harness;
 mod hostile;
 mod languages;
+mod mirror;
 mod nats;
 #[allow(dead_code, reason = "the host's own tests use more of it")]
 #[path = "../../host/src/nats/testing.rs"]

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::{
     metrics::{PluginLabels, RuleLabels, SinkLabels, SpaceLabels},
-    nats::{CURSOR, NatsState, NatsStatus},
+    nats::{CURSOR, MirrorState, MirrorStatus, NatsState, NatsStatus},
     plugin::{PluginState, PluginStatus},
     retention::RetentionStatus,
 };
@@ -85,6 +85,10 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
         metrics.nats_skipped.set(nats.skipped as i64);
         let labels = SinkLabels { sink: CURSOR.to_owned() };
         metrics.lag.get_or_create(&labels).set(head.saturating_sub(nats.cursor) as i64);
+    }
+    if let Some(mirror) = host.mirror().map(MirrorStatus::snapshot) {
+        metrics.mirror_following.set((mirror.state == MirrorState::Following).into());
+        metrics.mirror_refused.set(mirror.refused.len() as i64);
     }
     for (sink, missed) in host.bus().overtaken() {
         metrics.overtaken.get_or_create(&SinkLabels { sink }).inc_by(missed.events);

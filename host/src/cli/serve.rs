@@ -14,11 +14,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
 use tracing_subscriber::EnvFilter;
 
+use super::filters::parse;
 use crate::{
     api::{Guard, Server, Token},
     config::{Config, LogConfig, LogFormat},
     host::Host,
-    nats::{NatsOptions, NatsUrl},
+    nats::{BucketName, NatsOptions, NatsUrl},
     plugin::{TrustedKeys, WatchMode, WatchOptions},
 };
 
@@ -47,6 +48,9 @@ pub(super) struct Args {
     /// NATS server that committed events are published to [default: none]
     #[arg(long, env = "ENNIO_NATS", value_name = "URL", hide_env_values = true)]
     nats: Option<NatsUrl>,
+    /// Bucket on the NATS server whose plugins are kept in the folder [default: none]
+    #[arg(long, env = "ENNIO_MIRROR", value_name = "BUCKET", value_parser = parse::<BucketName>)]
+    mirror: Option<BucketName>,
     /// Bearer token that every request has to carry [default: none]
     #[arg(long, env = "ENNIO_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     token: Option<String>,
@@ -76,6 +80,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     builder = builder.trusted_keys(TrustedKeys::read(&config.plugins.trusted_keys)?);
     builder = builder.nats_commands(config.nats.commands.clone());
+    if let Some(bucket) = config.plugins.mirror.clone() {
+        builder = builder.mirror(bucket);
+    }
     builder = builder.retention(config.retention.clone());
     if let Some(url) = config.nats.url.clone() {
         let prefix = config.nats.prefix.clone().unwrap_or_default();
@@ -136,6 +143,9 @@ fn configure(args: Args) -> anyhow::Result<(Config, Option<Token>)> {
     }
     if let Some(url) = args.nats {
         config.nats.url = Some(url);
+    }
+    if let Some(bucket) = args.mirror {
+        config.plugins.mirror = Some(bucket);
     }
     if let Some(filter) = args.log {
         config.log.filter = filter;

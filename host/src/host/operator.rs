@@ -14,7 +14,8 @@ use crate::{
     bus::Bus,
     control::{Command, Control, ControlError, Origin},
     event::{PluginName, Timestamp},
-    nats::{NatsState, NatsStatus},
+    nats::{MirrorStatus, NatsState, NatsStatus},
+    node::NodeName,
     plugin::{Disabled, PluginStatus, Registry, ReloadError, RollBackError},
     reaction::Progress,
     retention::RetentionStatus,
@@ -27,6 +28,8 @@ pub(super) struct Operator {
     pub(super) bus: Bus,
     pub(super) progress: Progress,
     pub(super) nats: Option<NatsStatus>,
+    pub(super) mirror: Option<MirrorStatus>,
+    pub(super) node: NodeName,
     /// Held by who has dead letters retried or discarded.
     pub(super) letters: Mutex<()>,
     pub(super) retention: Option<RetentionStatus>,
@@ -63,6 +66,7 @@ impl Operator {
         let waiting: u64 = backlogs.values().map(|backlog| backlog.waiting).sum();
         let (kept, pruned) = self.store.reader().kept_and_pruned().await?;
         Ok(json!({
+            "node": self.node.as_str(),
             "version": env!("CARGO_PKG_VERSION"),
             "head": self.bus.head(),
             "events": kept,
@@ -81,6 +85,22 @@ impl Operator {
                     "skipped": nats.skipped,
                     "streams": nats.streams,
                     "last_error": nats.last_error.map(|(at, error)| json!({"at": at, "error": error})),
+                })
+            }),
+            "plugins": self.plugins.status().iter().map(|plugin| json!({
+                "name": plugin.name,
+                "state": plugin.state,
+                "version": plugin.version,
+                "hash": plugin.hash,
+                "load_error": plugin.load_error,
+            })).collect::<Vec<_>>(),
+            "mirror": self.mirror.as_ref().map(|status| {
+                let mirror = status.snapshot();
+                json!({
+                    "bucket": status.bucket().as_str(),
+                    "state": mirror.state.as_str(),
+                    "reason": mirror.reason,
+                    "refused": mirror.refused,
                 })
             }),
             "cursors": self.progress.all(),

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use super::{
+    NatsOptions,
     message::Message,
     options::{self, Credentials},
     window::Token,
@@ -129,6 +130,18 @@ impl Connection {
         let replies =
             client.subscribe(format!("{inbox}.*")).await.map_err(|e| error(e.to_string()))?;
         Ok(Self { client, inbox, replies, complaint })
+    }
+
+    /// Connects to the first of the servers that answers, for a command, which does not wait for one.
+    pub(super) async fn first(options: &NatsOptions, name: &str) -> Result<Self, String> {
+        let mut failure = "no NATS server is named".to_owned();
+        for server in options.url.servers() {
+            match Self::open(server, name).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => failure = error.to_string(),
+            }
+        }
+        Err(failure)
     }
 
     /// For requests to the server's own interfaces.

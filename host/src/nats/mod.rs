@@ -42,28 +42,37 @@
 //! own, which needs to subscribe to `<prefix>.commands.*` and to publish to the reply subjects of
 //! those who ask. It knows the names of commands and has somebody carry them out.
 //!
+//! **Plugins** come in through `mirror`, which follows a `bucket` of them and hands what is there to
+//! somebody who keeps it; `ennio plugin push` puts them there. `survey` asks every host something.
+//!
 //! Knows `event`, `store` and `bus`. May not know who configures or observes it. `session` and,
 //! for a command, `replay` are the only files that both talk to the server and decide what comes next, by asking `window`, `ack`,
 //! `coverage` and `retry`, which are plain functions of what was seen.
 
 mod ack;
+mod bucket;
 mod commands;
 mod connection;
 mod coverage;
 mod message;
+mod mirror;
 mod options;
 mod publisher;
 mod replay;
 mod retry;
 mod session;
 mod status;
+mod survey;
 mod window;
 
+pub use bucket::{Bucket, BucketError, BucketName};
 pub use commands::CommandListener;
+pub use mirror::{Mirror, MirrorSnapshot, MirrorState, MirrorStatus, Replica, Version};
 pub use options::{NatsOptions, NatsUrl, NatsUrlError, Prefix};
 pub use publisher::{CURSOR, Publisher, StopError};
 pub use replay::{ReplayError, ReplayId, Replayer, Skipped};
 pub use status::{NatsState, NatsStatus, Snapshot};
+pub use survey::{SurveyError, ask_every_host};
 
 #[cfg(test)]
 #[expect(unreachable_pub, reason = "taken in by tests outside of the crate as well")]

@@ -241,6 +241,14 @@ impl Versions {
         again
     }
 
+    /// Forgets a plugin whose files were taken away on purpose. `false` when no version of it ran.
+    pub(super) fn unload(&self, name: &PluginName) -> bool {
+        let mut state = self.state();
+        let ran = state.plugins.remove(name.as_str()).is_some_and(|known| known.running.is_some());
+        self.publish(&state);
+        ran
+    }
+
     /// Lets the version before take over, because somebody asked for it.
     pub(super) fn roll_back(&self, name: &PluginName, by: &str) -> Result<(), RollBackError> {
         let mut state = self.state();
@@ -307,7 +315,7 @@ impl Versions {
         state.plugins.contains_key(name.as_str()) || state.disabled.contains_key(name.as_str())
     }
 
-    /// Every plugin that runs, failed to or is disabled, by name.
+    /// Every plugin that runs, failed to or is disabled, by name. `mirrored` is left for who knows it.
     pub(super) fn status(&self) -> Vec<PluginStatus> {
         let state = self.state();
         let names: BTreeSet<&String> = state.plugins.keys().chain(state.disabled.keys()).collect();
@@ -355,6 +363,7 @@ impl Known {
             name: name.to_owned(),
             state: match stats {
                 _ if disabled.is_some() => PluginState::Disabled,
+                None if self.error.is_none() => PluginState::Loading,
                 None => PluginState::Failed,
                 Some(stats) if stats.is_quarantined() => PluginState::Quarantined,
                 Some(_) => PluginState::Running,
@@ -371,6 +380,7 @@ impl Known {
             loads: self.loads,
             rollbacks: self.rollbacks,
             came_by: self.came_by,
+            mirrored: false,
             probation: plugin.and_then(Plugin::probation),
             previous: self.previous.as_ref().map(|previous| VersionStatus {
                 hash: previous.plugin.hash().to_string(),
@@ -390,5 +400,27 @@ impl Known {
             cursor: None,
             backlog: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::folder::{Found, read};
+
+    #[test]
+    fn a_plugin_whose_first_version_is_being_loaded_has_not_failed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.wasm");
+        std::fs::write(&file, "code").unwrap();
+        let Some(Found::Candidate(candidate)) = read(&file, true, false, None) else {
+            panic!("it is there")
+        };
+        let versions = Versions::new();
+        assert!(matches!(versions.plan("a", &candidate, false), Plan::Load(None)));
+        assert_eq!(versions.status()[0].state, PluginState::Loading);
+        let error = LoadError { file, step: Step::Compile, reason: "not WebAssembly".into() };
+        versions.refuse("a", Some(candidate.fingerprint), error);
+        assert_eq!(versions.status()[0].state, PluginState::Failed);
     }
 }
