@@ -17,9 +17,12 @@ use crate::{
     bus::{Announcer, Bus},
     clock::Clock,
     control::{Command, CommandName, Control as _, ControlError, Origin},
+    dashboard::Board,
     event::{Draft, LogEntry, PluginName},
     metrics::Metrics,
-    nats::{CommandListener, NatsOptions, NatsStatus, Publisher},
+    nats::{
+        CommandListener, Ingest, IngestStatus, Ingester, NatsOptions, NatsStatus, Publisher, Teller,
+    },
     pipeline::{self, Pipeline, PublishError, Receipt},
     plugin::{
         Cache, CacheError, Change, Disabled, PluginStatus, Registry, RegistryError, TrustedKeys,
@@ -32,10 +35,18 @@ use crate::{
     },
 };
 pub use dead_letters::{Letters, Retried};
+use lag::Lookout;
+use node::Node;
+pub use node::NodeOptions;
 use operator::Operator;
+pub use refused::RefusedChoice;
 
 mod dead_letters;
+mod figures;
+mod lag;
+mod node;
 mod operator;
+mod refused;
 
 /// Why a host does not start.
 #[derive(Debug, Error)]
@@ -64,6 +75,9 @@ pub struct Builder {
     trusted: TrustedKeys,
     nats: Option<NatsOptions>,
     nats_commands: Vec<CommandName>,
+    ingest: Ingest,
+    metrics_every: Option<Duration>,
+    node: NodeOptions,
     clock: Clock,
 }
 
@@ -74,18 +88,21 @@ pub struct Host {
     pipeline: Pipeline,
     operator: Arc<Operator>,
     nats: Option<NatsStatus>,
-    metrics: Metrics,
     /// Gone once the host is shut down.
     running: Mutex<Option<Running>>,
 }
 
 /// What has to be stopped, in the order of the flow.
 struct Running {
+    ingest: Option<Ingester>,
     commands: Option<CommandListener>,
     watcher: Option<Watcher>,
     reactions: Reactions,
+    node: Option<Node>,
     sequencer: pipeline::Running,
+    lookout: Lookout,
     nats: Option<Publisher>,
+    teller: Option<Teller>,
 }
 
 /// What a shutdown gives the NATS server to confirm what is under way. What it does not confirm is
@@ -125,6 +142,24 @@ impl Builder {
         self
     }
 
+    /// Whether and how events come in over NATS. Default: they do not.
+    pub fn ingest(mut self, how: Ingest) -> Self {
+        self.ingest = how;
+        self
+    }
+
+    /// The time between two tellings of the host's figures over NATS; `None` for none. Default 10 s.
+    pub fn metrics_every(mut self, every: Option<Duration>) -> Self {
+        self.metrics_every = every;
+        self
+    }
+
+    /// Which node the host is, and what it tells of itself as events.
+    pub fn node(mut self, options: NodeOptions) -> Self {
+        self.node = options;
+        self
+    }
+
     /// What says when a reaction is escalated. Default: the system's clock.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
@@ -155,6 +190,10 @@ impl Builder {
         };
         let state = State::of(&self.database);
         let registry = Registry::new(self.plugins, cache, state)?.trusting(self.trusted);
+        let board = Board::default();
+        // Before the first plugin is loaded, so that this is told as well.
+        let changes = self.nats.as_ref().map(|_| board.listen());
+        let registry = registry.telling(board.clone());
         let plugins = Arc::new(registry);
         let metrics = Metrics::default();
         let announcer = Announcer::new();
@@ -173,12 +212,19 @@ impl Builder {
         let publisher =
             self.nats.clone().map(|nats| Publisher::spawn(nats, Arc::clone(&store), bus.clone()));
         let nats = publisher.as_ref().map(Publisher::status);
+        let ingest = self.nats.clone().and_then(|nats| {
+            Ingester::spawn(nats, self.ingest, pipeline.clone(), Arc::clone(&store))
+        });
         let operator = Arc::new(Operator {
             plugins: Arc::clone(&plugins),
             store: Arc::clone(&store),
             bus: bus.clone(),
             progress: Progress::default(),
             nats: nats.clone(),
+            ingest: ingest.as_ref().map(Ingester::status),
+            metrics,
+            node: self.node.name.clone(),
+            board: board.clone(),
             letters: Mutex::default(),
             stop: watch::Sender::new(None),
         });
@@ -192,14 +238,36 @@ impl Builder {
             self.clock,
         )
         .await;
+        let teller = self.nats.clone().zip(changes).map(|(nats, changes)| {
+            let (name, figures) = (self.node.name.clone(), Arc::clone(&operator) as _);
+            Teller::spawn(nats, name, figures, self.metrics_every, changes)
+        });
+        let told = nats.clone().filter(|_| self.node.events).map(|nats| node::Teller {
+            options: self.node,
+            pipeline: pipeline.clone(),
+            bus: bus.clone(),
+            nats,
+        });
+        let node = told.map(Node::start);
+        let lookout = Lookout::start(Arc::clone(&operator), board);
         let allowed = self.nats_commands;
         let commands = self
             .nats
             .filter(|_| !allowed.is_empty())
             .map(|nats| CommandListener::spawn(nats, allowed, Arc::clone(&operator) as _));
-        let running = Running { commands, watcher, reactions, sequencer, nats: publisher };
+        let running = Running {
+            ingest,
+            commands,
+            watcher,
+            reactions,
+            node,
+            sequencer,
+            lookout,
+            nats: publisher,
+            teller,
+        };
         let running = Mutex::new(Some(running));
-        Ok(Host { store, bus, pipeline, operator, nats, metrics, running })
+        Ok(Host { store, bus, pipeline, operator, nats, running })
     }
 }
 
@@ -214,6 +282,9 @@ impl Host {
             trusted: TrustedKeys::default(),
             nats: None,
             nats_commands: vec![CommandName::Status],
+            ingest: Ingest::Off,
+            metrics_every: Some(Duration::from_secs(10)),
+            node: NodeOptions::default(),
             clock: Clock::default(),
         }
     }
@@ -338,9 +409,28 @@ impl Host {
         self.nats.as_ref()
     }
 
-    /// The host's own figures.
+    /// How the way in over NATS is doing; `None` for a host without one.
+    pub fn ingest(&self) -> Option<&IngestStatus> {
+        self.operator.ingest.as_ref()
+    }
+
+    /// Throws away messages that were refused on the way in. How many; one that is gone is no error,
+    /// and not counted.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they are not discarded.
+    pub async fn discard_refused(&self, which: RefusedChoice) -> Result<u64, StoreError> {
+        self.operator.discard_refused(which).await
+    }
+
+    /// The host's own figures, to count in.
     pub fn metrics(&self) -> &Metrics {
-        &self.metrics
+        &self.operator.metrics
+    }
+
+    /// The host's own figures, with all that is only known when somebody asks.
+    pub async fn measure(&self) -> Metrics {
+        self.operator.measure().await
     }
 
     /// Returns with the reason once the host takes no more events: the database has failed, or
@@ -356,11 +446,17 @@ impl Host {
     /// saved, and the WAL is moved into the main file. A second call does nothing.
     pub async fn shutdown(&self) {
         let Some(running) = self.running.lock().await.take() else { return };
+        if let Some(ingest) = running.ingest {
+            ingest.stop().await;
+        }
         if let Some(commands) = running.commands {
             commands.stop().await;
         }
         if let Some(watcher) = running.watcher {
             watcher.stop().await;
+        }
+        if let Some(node) = running.node {
+            node.stop().await;
         }
         running.reactions.stop().await;
         running.sequencer.close().await;
@@ -368,6 +464,10 @@ impl Host {
             && let Err(e) = nats.stop(NATS_DRAIN).await
         {
             warn!("{e}; what it did not confirm is published by the next start");
+        }
+        drop(running.lookout);
+        if let Some(teller) = running.teller {
+            teller.stop().await;
         }
         self.store.close().await;
     }

@@ -18,8 +18,9 @@
 //! - [`api`]: REST, SSE, metrics.
 //! - [`cli`]: the command line.
 //!
-//! Leaves that several use: [`clock`], [`config`], [`control`] (the names of commands), [`metrics`],
-//! [`span`], [`strict_toml`].
+//! Leaves that several use: [`clock`], [`config`], [`control`] (the names of commands),
+//! [`dashboard`] (what changes by itself), [`metrics`], `problem` (errors as answers), [`span`],
+//! [`strict_toml`].
 
 #![cfg_attr(test, allow(missing_docs))]
 
@@ -48,6 +49,8 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod dashboard;
 pub mod metrics;
+mod problem;
 pub mod span;
 pub mod strict_toml;

@@ -39,6 +39,13 @@ pub struct SinkLabels {
     pub sink: String,
 }
 
+/// What became of a message.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutcomeLabels {
+    /// `accepted`, `duplicate`, `refused`, `deferred`; `redelivered` counts some of these again.
+    pub outcome: &'static str,
+}
+
 /// All figures of one host. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -90,6 +97,10 @@ pub struct Metrics {
     pub nats_published: Gauge,
     /// Events that were too large for the NATS server since the host started.
     pub nats_skipped: Gauge,
+    /// Messages that came in over NATS.
+    pub ingested: Family<OutcomeLabels, Counter>,
+    /// Refused messages that are kept.
+    pub refused: Gauge,
 }
 
 impl Default for Metrics {
@@ -119,6 +130,8 @@ impl Default for Metrics {
             nats_connected: Gauge::default(),
             nats_published: Gauge::default(),
             nats_skipped: Gauge::default(),
+            ingested: Family::default(),
+            refused: Gauge::default(),
         }
     }
 }
@@ -142,6 +155,7 @@ impl Metrics {
             reaction_waiting: Family::default(),
             dead_letters: Family::default(),
             unresolved: Family::default(),
+            ingested: Family::default(),
             ..self.clone()
         }
     }
@@ -251,6 +265,12 @@ impl Metrics {
             "Events too large for the NATS server",
             self.nats_skipped.clone(),
         );
+        r.register(
+            "ingest_messages",
+            "Messages that came in over NATS by what became of them",
+            self.ingested.clone(),
+        );
+        r.register("refused_messages", "Refused messages that are kept", self.refused.clone());
         let mut text = String::new();
         encode(&mut text, &registry)?;
         Ok(text)

@@ -16,8 +16,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     api::{Guard, Server, Token},
-    config::{Config, LogConfig, LogFormat},
-    host::Host,
+    config::{Config, LogConfig, LogFormat, NodeConfig},
+    host::{Host, NodeOptions},
     nats::{NatsOptions, NatsUrl},
     plugin::{TrustedKeys, WatchMode, WatchOptions},
 };
@@ -76,6 +76,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     builder = builder.trusted_keys(TrustedKeys::read(&config.plugins.trusted_keys)?);
     builder = builder.nats_commands(config.nats.commands.clone());
+    builder = builder.ingest(config.nats.ingest).metrics_every(config.nats.metrics_interval);
+    builder = builder.node(node(&config.node));
     if let Some(url) = config.nats.url.clone() {
         let prefix = config.nats.prefix.clone().unwrap_or_default();
         builder = builder.nats(NatsOptions { url, prefix });
@@ -108,6 +110,16 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         host.bus().head()
     ));
     Ok(code)
+}
+
+fn node(config: &NodeConfig) -> NodeOptions {
+    let by_default = NodeOptions::default();
+    NodeOptions {
+        name: config.name.clone().unwrap_or(by_default.name),
+        project: config.project.clone().unwrap_or(by_default.project),
+        events: config.events,
+        health_check: config.health_check,
+    }
 }
 
 /// One line on standard output. A host goes on when nobody reads it.

@@ -1,4 +1,4 @@
-//! The way out over NATS: every committed event, on its subject, in the order of the log.
+//! NATS. The way out: every committed event, on its subject, in the order of the log.
 //!
 //! **What it promises.** The publisher is a cursor over the log, no second queue. With the server
 //! away the host works on, and the publisher continues from its cursor when the server is back.
@@ -40,26 +40,34 @@
 //! own, which needs to subscribe to `<prefix>.commands.*` and to publish to the reply subjects of
 //! those who ask. It knows the names of commands and has somebody carry them out.
 //!
-//! Knows `event`, `store` and `bus`. May not know who configures or observes it. `session` is the
-//! only file that both talks to the server and decides what comes next, by asking `window`, `ack`,
+//! **The way in for events** is `ingest`, **what the host tells of itself** is `telling`; each has a
+//! connection of its own as well (`service`).
+//!
+//! Knows `event`, `store`, `bus` and the pipeline. May not know who configures or observes it. `session`
+//! is the only file that both talks to the server and decides what comes next, by asking `window`, `ack`,
 //! `coverage` and `retry`, which are plain functions of what was seen.
 
 mod ack;
 mod commands;
 mod connection;
 mod coverage;
+mod ingest;
 mod message;
 mod options;
 mod publisher;
 mod retry;
+mod service;
 mod session;
 mod status;
+mod telling;
 mod window;
 
 pub use commands::CommandListener;
+pub use ingest::{Ingest, IngestCounts, IngestSnapshot, IngestState, IngestStatus, Ingester};
 pub use options::{NatsOptions, NatsUrl, NatsUrlError, Prefix};
 pub use publisher::{CURSOR, Publisher, StopError};
 pub use status::{NatsState, NatsStatus, Snapshot};
+pub use telling::{Figures, Teller};
 
 #[cfg(test)]
 #[expect(unreachable_pub, reason = "taken in by tests outside of the crate as well")]

@@ -35,7 +35,7 @@ use super::{
     trust::TrustedKeys,
     versions::{Disabled, Plan, RollBackError, Versions},
 };
-use crate::{event::PluginName, store::state::State, strict_toml};
+use crate::{dashboard::Board, event::PluginName, store::state::State, strict_toml};
 
 /// Why the registry cannot work.
 #[derive(Debug, Error)]
@@ -123,7 +123,7 @@ impl Registry {
             state,
             environment: Environment::live(),
             trusted: TrustedKeys::default(),
-            versions: Versions::new(),
+            versions: Versions::new(Board::default()),
             scanning: tokio::sync::Mutex::default(),
             unreadable: AtomicBool::new(false),
         })
@@ -137,6 +137,11 @@ impl Registry {
     /// Loads from now on only what one of these keys has signed. Without a key, anything.
     pub fn trusting(self, trusted: TrustedKeys) -> Self {
         Self { trusted, ..self }
+    }
+
+    /// Tells from now on what changes. To be said before anything is loaded.
+    pub fn telling(self, board: Board) -> Self {
+        Self { versions: Versions::new(board), ..self }
     }
 
     /// The folder, if there is one.

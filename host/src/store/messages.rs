@@ -7,6 +7,7 @@ use crate::event::{Cause, Digest, Dropped, Event, LogEntry, PluginName, Seq, Sub
 use super::{
     StoreError,
     reactions::{DeadLetter, Waiting},
+    refused::Refused,
     rules::{Escalation, Reached},
     state::Pending,
     trace::{Member, Passage, Reacted},
@@ -85,6 +86,15 @@ pub enum Effect {
     },
     /// Counting begins anew for a plugin.
     Reach(Reached),
+    /// Messages were refused on the way in.
+    Refuse(Vec<Refused>),
+    /// Refused messages of these numbers are of no use, as far as they are still there.
+    DiscardRefused {
+        /// The first of them.
+        first: i64,
+        /// The last of them.
+        last: i64,
+    },
     /// An operator takes a plugin out of the flow.
     DisablePlugin {
         /// The plugin.

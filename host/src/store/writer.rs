@@ -19,7 +19,7 @@ use super::{
     StoreError,
     index::Notifier,
     messages::{Batch, Command, Effect, OnCommit},
-    reactions, row, rules,
+    reactions, refused, row, rules,
     state::Pending,
     trace::{self, Lineup, Recorder},
 };
@@ -236,6 +236,8 @@ fn apply(transaction: &Transaction<'_>, effect: &Effect, at: Timestamp) -> rusql
         Effect::Escalate(escalation) => rules::escalate(transaction, escalation)?,
         Effect::Resolve { plugin, event_seq } => rules::resolve(transaction, plugin, *event_seq)?,
         Effect::Reach(reached) => rules::reach(transaction, reached)?,
+        Effect::Refuse(messages) => refused::keep(transaction, messages)?,
+        Effect::DiscardRefused { first, last } => refused::discard(transaction, *first, *last)?,
         Effect::DisablePlugin { name, since, by } => {
             let sql = "INSERT INTO disabled_plugins (name, since_us, \"by\") VALUES (?1, ?2, ?3) \
                        ON CONFLICT (name) DO NOTHING";

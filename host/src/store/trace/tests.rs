@@ -436,6 +436,7 @@ async fn changes_of_before_this_was_recorded_are_told_as_far_as_they_are_known()
     db.execute_batch(
         r#"DROP TABLE steps; DROP TABLE plugin_calls; DROP TABLE lineups; DROP TABLE reaction_versions;
            DROP TABLE reaction_steps; DROP TABLE marks; DROP TABLE undelivered;
+           DROP TABLE refused; DROP TABLE refused_pushed_out;
            ALTER TABLE reaction_attempts DROP COLUMN version;
            ALTER TABLE reaction_attempts DROP COLUMN took_ns;
            ALTER TABLE reaction_attempts DROP COLUMN said;
