@@ -137,6 +137,8 @@ pub struct NatsConfig {
     /// `10s`.
     #[serde(deserialize_with = "every")]
     pub metrics_interval: Option<Duration>,
+    /// Whether changes, like a plugin that was loaded, are told over NATS. Default `true`.
+    pub dashboard: bool,
 }
 
 impl Default for NatsConfig {
@@ -147,6 +149,7 @@ impl Default for NatsConfig {
             commands: vec![CommandName::Status],
             ingest: Ingest::Off,
             metrics_interval: Some(Duration::from_secs(10)),
+            dashboard: true,
         }
     }
 }

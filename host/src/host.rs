@@ -77,6 +77,7 @@ pub struct Builder {
     nats_commands: Vec<CommandName>,
     ingest: Ingest,
     metrics_every: Option<Duration>,
+    dashboard: bool,
     node: NodeOptions,
     clock: Clock,
 }
@@ -154,6 +155,12 @@ impl Builder {
         self
     }
 
+    /// Whether changes, like a plugin that was loaded, are told over NATS. Default: they are.
+    pub fn dashboard(mut self, told: bool) -> Self {
+        self.dashboard = told;
+        self
+    }
+
     /// Which node the host is, and what it tells of itself as events.
     pub fn node(mut self, options: NodeOptions) -> Self {
         self.node = options;
@@ -192,7 +199,7 @@ impl Builder {
         let registry = Registry::new(self.plugins, cache, state)?.trusting(self.trusted);
         let board = Board::default();
         // Before the first plugin is loaded, so that this is told as well.
-        let changes = self.nats.as_ref().map(|_| board.listen());
+        let changes = self.dashboard.then(|| board.listen());
         let registry = registry.telling(board.clone());
         let plugins = Arc::new(registry);
         let metrics = Metrics::default();
@@ -238,7 +245,8 @@ impl Builder {
             self.clock,
         )
         .await;
-        let teller = self.nats.clone().zip(changes).map(|(nats, changes)| {
+        let is_telling = changes.is_some() || self.metrics_every.is_some();
+        let teller = self.nats.clone().filter(|_| is_telling).map(|nats| {
             let (name, figures) = (self.node.name.clone(), Arc::clone(&operator) as _);
             Teller::spawn(nats, name, figures, self.metrics_every, changes)
         });
@@ -284,6 +292,7 @@ impl Host {
             nats_commands: vec![CommandName::Status],
             ingest: Ingest::Off,
             metrics_every: Some(Duration::from_secs(10)),
+            dashboard: true,
             node: NodeOptions::default(),
             clock: Clock::default(),
         }

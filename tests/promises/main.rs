@@ -20,8 +20,10 @@ mod cli;
 mod control;
 mod dead_letters;
 mod durability;
+mod fleet;
 mod harness;
 mod hostile;
+mod ingest;
 mod languages;
 mod nats;
 #[allow(dead_code, reason = "the host's own tests use more of it")]

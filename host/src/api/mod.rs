@@ -14,6 +14,7 @@ mod observe;
 mod parameters;
 mod problem;
 mod publish;
+mod refused;
 mod server;
 mod state;
 mod stats;
@@ -67,6 +68,8 @@ fn router(host: Arc<Host>, guard: Guard, closing: watch::Receiver<bool>) -> Rout
         )
         .route("/v1/dead-letters", get(dead_letters::list).delete(dead_letters::discard))
         .route("/v1/dead-letters/retry", post(dead_letters::retry))
+        .route("/v1/dead-letters/refused", get(refused::list).delete(refused::discard))
+        .route("/v1/dead-letters/refused/{id}", get(refused::one).delete(refused::discard_one))
         .route("/v1/dead-letters/{id}", get(dead_letters::one).delete(dead_letters::discard_one))
         .route("/v1/dead-letters/{id}/retry", post(dead_letters::retry_one))
         .route("/v1/status", get(observe::status))

@@ -31,6 +31,7 @@ mod gentle;
 mod input;
 mod output;
 mod plugin;
+mod refused;
 mod sender;
 mod serve;
 mod stats;

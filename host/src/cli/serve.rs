@@ -77,7 +77,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     builder = builder.trusted_keys(TrustedKeys::read(&config.plugins.trusted_keys)?);
     builder = builder.nats_commands(config.nats.commands.clone());
     builder = builder.ingest(config.nats.ingest).metrics_every(config.nats.metrics_interval);
-    builder = builder.node(node(&config.node));
+    builder = builder.dashboard(config.nats.dashboard).node(node(&config.node));
     if let Some(url) = config.nats.url.clone() {
         let prefix = config.nats.prefix.clone().unwrap_or_default();
         builder = builder.nats(NatsOptions { url, prefix });

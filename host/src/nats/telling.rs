@@ -41,14 +41,14 @@ struct Telling {
     node: NodeName,
     figures: Arc<dyn Figures>,
     every: Option<Duration>,
-    changes: Listener,
+    changes: Option<Listener>,
     /// A change that the last connection did not take.
     unsent: Option<Notice>,
 }
 
 impl Teller {
     /// Tells the figures once a connection stands and then `every` so often, never without it, and each
-    /// change that `changes` hears. Returns at once, with the server away or not.
+    /// change that `changes` hears, if anything. Returns at once, with the server away or not.
     ///
     /// # Panics
     /// Outside of a Tokio runtime.
@@ -57,7 +57,7 @@ impl Teller {
         node: NodeName,
         figures: Arc<dyn Figures>,
         every: Option<Duration>,
-        changes: Listener,
+        changes: Option<Listener>,
     ) -> Self {
         let prefix = options.prefix.clone();
         let telling = Telling { prefix, node, figures, every, changes, unsent: None };
@@ -74,7 +74,7 @@ impl Session for Telling {
     const NAME: &'static str = "ennio dashboard";
 
     async fn run(&mut self, mut connection: Connection, stop: &mut Stop) -> (End, bool) {
-        info!("telling changes on {0}.dashboard.*, figures on {0}.metrics.*", self.prefix);
+        info!("telling of the host on {0}.dashboard.* and {0}.metrics.*", self.prefix);
         let mut due = self.every.map(|every| {
             let mut due = interval(every);
             due.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -91,7 +91,7 @@ impl Session for Telling {
                         Heard::Complaint(text) => break End::Held(text),
                         Heard::End => Err("the connection was lost".into()),
                     },
-                    notice = self.changes.next() => match notice {
+                    notice = heard(&mut self.changes) => match notice {
                         Some(notice) => self.tell(&connection, notice).await,
                         None => break End::Stopped,
                     },
@@ -103,7 +103,7 @@ impl Session for Telling {
             }
         };
         while end == End::Stopped
-            && let Some(notice) = self.changes.told()
+            && let Some(notice) = self.changes.as_mut().and_then(Listener::told)
             && self.tell(&connection, notice).await.is_ok()
         {}
         if end == End::Stopped {
@@ -139,6 +139,13 @@ impl Telling {
             }
         }
         send(connection, format!("{}.metrics.snapshot", self.prefix), &body).await
+    }
+}
+
+async fn heard(changes: &mut Option<Listener>) -> Option<Notice> {
+    match changes {
+        Some(changes) => changes.next().await,
+        None => std::future::pending().await,
     }
 }
 
