@@ -72,7 +72,8 @@ fn cli(host: &Host, arguments: &[&str]) -> (i32, String) {
 #[tokio::test]
 async fn a_request_is_answered_as_over_http_after_the_commit() {
     let server = NatsServer::core();
-    let host = taking(&server, "core").start();
+    let setup = taking(&server, "core");
+    let host = setup.start();
     listening(&host).await;
     let client = async_nats::connect(server.url()).await.unwrap();
 
@@ -180,8 +181,8 @@ async fn what_nobody_asked_for_is_kept_with_its_bytes_and_can_be_looked_at_and_t
 #[tokio::test]
 async fn of_two_hosts_on_one_prefix_one_takes_a_message_and_a_host_that_was_not_asked_takes_none() {
     let server = NatsServer::core();
-    let (one, other) = (taking(&server, "core").start(), taking(&server, "core").start());
-    let deaf = taking(&server, "off").start();
+    let setups = ["core", "core", "off"].map(|how| taking(&server, how));
+    let [one, other, deaf] = setups.each_ref().map(Setup::start);
     listening(&one).await;
     listening(&other).await;
     let client = async_nats::connect(server.url()).await.unwrap();
@@ -436,7 +437,8 @@ async fn a_message_of_a_stream_that_is_no_event_is_terminated_kept_once_and_answ
 async fn what_a_plugin_holds_is_delivered_again_until_it_is_taken() {
     let server = NatsServer::jetstream();
     let plugins = Plugins::new().with_sidecar("trap", "trap-on-poison", "on_error = \"hold\"\n");
-    let host = taking(&server, "jetstream").plugins(plugins.path()).start();
+    let setup = taking(&server, "jetstream").plugins(plugins.path());
+    let host = setup.start();
     listening(&host).await;
     let context = jetstream::new(async_nats::connect(server.url()).await.unwrap());
     let mut held = event("ci_failing");
@@ -461,7 +463,8 @@ async fn a_stream_or_consumer_that_does_not_fit_is_explained_and_left_as_it_is()
         ..stream::Config::default()
     };
     context.create_stream(config("ennio.ingest.atlas")).await.unwrap();
-    let host = taking(&server, "jetstream").start();
+    let setup = taking(&server, "jetstream");
+    let host = setup.start();
     let held = |part: &'static str| {
         move |ingest: &Value| {
             ingest["state"] == "held"
