@@ -1,6 +1,9 @@
 //! What becomes of a message: the same parsing, the same pipeline and the same answers as over HTTP.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use async_nats::{Client, HeaderMap, Subject};
 use bytes::Bytes;
@@ -27,6 +30,7 @@ pub(super) struct Intake {
     pub(super) pipeline: Pipeline,
     pub(super) store: Arc<Store>,
     pub(super) report: Report,
+    pub(super) hush: Mutex<Hush>,
 }
 
 /// A message that came in.
@@ -46,6 +50,24 @@ pub(super) struct Place {
     pub(super) seq: u64,
     /// How often it was delivered, this time included.
     pub(super) delivered: u32,
+}
+
+/// At most one line a second about what is refused, which says how much that was since the last one.
+#[derive(Debug, Default)]
+pub(super) struct Hush {
+    last: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Hush {
+    fn say(&mut self, count: u64, now: Instant) -> Option<u64> {
+        self.unsaid += count;
+        if self.last.is_some_and(|last| now.duration_since(last) < Duration::from_secs(1)) {
+            return None;
+        }
+        self.last = Some(now);
+        Some(std::mem::take(&mut self.unsaid))
+    }
 }
 
 /// What became of a message.
@@ -119,19 +141,23 @@ impl Intake {
         if refused.is_empty() {
             return Ok(());
         }
-        let (count, last) = (refused.len(), refused.last().map(|r| r.reason.clone()));
+        let (count, last) = (refused.len() as u64, refused.last().map(|r| r.reason.clone()));
         let kept = self.store.apply(vec![Effect::Refuse(refused)]).await;
+        let said =
+            self.hush.lock().unwrap_or_else(PoisonError::into_inner).say(count, Instant::now());
         let last = last.unwrap_or_default();
-        // At most one line a batch.
-        match &kept {
-            Ok(()) => warn!(
-                "{count} messages are no events, and are kept (ennio dead-letters refused list); \
-                 the last: {last}"
+        match (&kept, said) {
+            (Ok(()), Some(count)) => warn!(
+                "not taken in from NATS, and kept: {count} (ennio dead-letters refused list); the last: \
+                 {last}"
             ),
-            Err(e) => {
-                warn!("{count} messages are no events, and cannot be kept: {e}; the last: {last}");
-                self.report.failed(e.to_string());
+            (Err(e), Some(count)) => {
+                warn!("neither taken in from NATS nor kept, {e}: {count}; the last: {last}");
             }
+            (_, None) => {}
+        }
+        if let Err(e) = &kept {
+            self.report.failed(format!("a refused message cannot be kept: {e}"));
         }
         kept
     }
@@ -230,6 +256,17 @@ mod tests {
         for bad in ["", "a..b", ".a", "a.*", "a.>", "a b", "a\r\nPUB x", "é"] {
             assert!(!is_a_subject(bad), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_flood_of_refusals_is_one_line_a_second_that_counts_them_all() {
+        let mut hush = Hush::default();
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        assert_eq!(hush.say(2, at(0)), Some(2));
+        assert_eq!(hush.say(3, at(500)), None);
+        assert_eq!(hush.say(4, at(999)), None);
+        assert_eq!(hush.say(1, at(1000)), Some(8));
     }
 
     #[test]

@@ -39,7 +39,7 @@ mod setup;
 mod status;
 mod stream;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use serde::Deserialize;
 
@@ -92,7 +92,13 @@ impl Ingester {
         store: Arc<Store>,
     ) -> Option<Self> {
         let (report, status) = Report::new(how);
-        let intake = Intake { prefix: options.prefix.clone(), pipeline, store, report };
+        let intake = Intake {
+            prefix: options.prefix.clone(),
+            pipeline,
+            store,
+            report,
+            hush: Mutex::default(),
+        };
         let intake = Arc::new(intake);
         let service = match how {
             Ingest::Off => return None,
