@@ -423,6 +423,11 @@ impl Host {
         self.operator.ingest.as_ref()
     }
 
+    /// Where changes are told: to listen to.
+    pub fn board(&self) -> &Board {
+        &self.operator.board
+    }
+
     /// Throws away messages that were refused on the way in. How many; one that is gone is no error,
     /// and not counted.
     ///

@@ -231,3 +231,26 @@ async fn a_host_without_nats_or_that_was_told_not_to_tells_nothing_of_itself() {
     let name = alone.get("/v1/status").await.1["node"].clone();
     assert!(!name.as_str().unwrap().is_empty(), "it has a name all the same");
 }
+
+#[tokio::test]
+async fn changes_are_server_sent_events_as_well_without_nats() {
+    let plugins = Plugins::new();
+    let setup = Setup::new().plugins(plugins.path());
+    let host = setup.start();
+    let answer = reqwest::get(format!("{}/v1/dashboard", host.url)).await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "text/event-stream");
+    let mut stream = answer.bytes_stream();
+    plugins.install("tag", "tag-v1");
+    let mut said = String::new();
+    while !said.ends_with("\n\n") {
+        let piece = tokio::time::timeout(PATIENCE, stream.next()).await.unwrap().unwrap().unwrap();
+        said.push_str(std::str::from_utf8(&piece).unwrap());
+    }
+    let data = said.strip_prefix("event: plugin_loaded\ndata: ").unwrap();
+    let change: Value = serde_json::from_str(data).unwrap();
+    assert_eq!(json!([change["plugin"], change["version"]]), json!(["tag", "1.0.0"]), "{change}");
+    assert!(
+        host.interrupt().contains("everything accepted is on disk"),
+        "the stream holds nobody up"
+    );
+}

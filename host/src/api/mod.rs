@@ -7,6 +7,7 @@
 
 mod body;
 mod control;
+mod dashboard;
 mod dead_letters;
 mod events;
 mod guard;
@@ -72,6 +73,7 @@ fn router(host: Arc<Host>, guard: Guard, closing: watch::Receiver<bool>) -> Rout
         .route("/v1/dead-letters/refused/{id}", get(refused::one).delete(refused::discard_one))
         .route("/v1/dead-letters/{id}", get(dead_letters::one).delete(dead_letters::discard_one))
         .route("/v1/dead-letters/{id}/retry", post(dead_letters::retry_one))
+        .route("/v1/dashboard", get(dashboard::dashboard))
         .route("/v1/status", get(observe::status))
         .route("/healthz", get(observe::healthz))
         .route("/readyz", get(observe::readyz))

@@ -87,7 +87,7 @@ pub(super) async fn no_such_path(uri: Uri) -> Problem {
         "no such path: {} (there are /v1/events, /v1/events/stats, /v1/events/stream, \
          /v1/events/{{id}}, /v1/events/{{id}}/trace, /v1/plugins, /v1/plugins/{{name}}/state, \
          /v1/plugins/{{name}}/{{command}}, /v1/dead-letters, /v1/dead-letters/{{id}}, \
-         /v1/dead-letters/refused, /v1/dead-letters/refused/{{id}}, /v1/status, /healthz, /readyz and /metrics)",
+         /v1/dead-letters/refused, /v1/dead-letters/refused/{{id}}, /v1/dashboard, /v1/status, /healthz, /readyz and /metrics)",
         uri.path()
     ))
 }

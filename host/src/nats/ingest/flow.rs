@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::{FutureExt as _, Stream, StreamExt as _, stream::FuturesOrdered};
 use tokio::time::timeout;
+use tracing::warn;
 
 use crate::nats::{
     connection::{Connection, Heard},
@@ -57,6 +58,7 @@ where
     let lost = || End::Lost("the connection was lost".into());
     let mut waiting = Waiting::new();
     let mut in_flight = FuturesOrdered::new();
+    let mut listens = true;
     let end = loop {
         let may_start = in_flight.is_empty() || (waiting.is_full() && in_flight.len() < IN_FLIGHT);
         if may_start && !waiting.messages.is_empty() {
@@ -68,8 +70,13 @@ where
             () = asked_to_stop(stop) => break End::Stopped,
             // First of those that go on, so that groups enter the pipeline in their order.
             Some(()) = in_flight.next() => {}
-            heard = connection.hear() => match heard {
+            heard = connection.hear(), if listens => match heard {
                 Heard::Reply(_) => {}
+                // The connection would only say it again; that it ended shows in the messages too.
+                Heard::Complaint(text) if is_about_an_answer(&text) => {
+                    warn!("an answer that a sender asked for is not allowed: {text}");
+                    listens = false;
+                }
                 Heard::Complaint(text) => break End::Held(text),
                 Heard::End => break lost(),
             },
@@ -97,7 +104,29 @@ where
     let finished =
         timeout(FINISH_WITHIN, async { while in_flight.next().await.is_some() {} }).await;
     if finished.is_err() {
-        tracing::warn!("what came in over NATS was not finished in time");
+        warn!("what came in over NATS was not finished in time");
     }
     end
+}
+
+/// Whether the server has refused what a sender asked the host to publish, which is no reason to take
+/// nothing more from others. What the host itself publishes goes to the server's own subjects.
+fn is_about_an_answer(complaint: &str) -> bool {
+    let complaint = complaint.to_ascii_lowercase();
+    complaint.contains("permissions violation for publish") && !complaint.contains("\"$js.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_senders_asked_for_is_let_pass() {
+        assert!(is_about_an_answer("Permissions Violation for Publish to \"private.x\""));
+        assert!(!is_about_an_answer("Permissions Violation for Publish to \"$JS.ACK.S.ennio.1\""));
+        assert!(!is_about_an_answer(
+            "Permissions Violation for Subscription to \"ennio.ingest.*\""
+        ));
+        assert!(!is_about_an_answer("Maximum Connections Exceeded"));
+    }
 }
