@@ -6,6 +6,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     str::FromStr,
+    time::Duration,
 };
 
 use serde::Deserialize;
@@ -13,9 +14,11 @@ use thiserror::Error;
 
 use crate::{
     control::CommandName,
-    nats::{BucketName, NatsUrl, Prefix},
+    event::{NodeName, ProjectId},
+    nats::{BucketName, Ingest, NatsUrl, Prefix},
     plugin::{KeySource, WatchMode},
     retention::Policy,
+    span::Span,
     strict_toml,
 };
 
@@ -38,6 +41,9 @@ pub struct Config {
     /// What is deleted from the log. Nothing unless something is said here.
     #[serde(default)]
     pub retention: Policy,
+    /// Which node of a fleet the host is.
+    #[serde(default)]
+    pub node: NodeConfig,
     /// The host's own log lines.
     #[serde(default)]
     pub log: LogConfig,
@@ -140,11 +146,61 @@ pub struct NatsConfig {
     /// The commands that are carried out when they come over NATS. Default `["status"]`; with none,
     /// the host does not listen for commands.
     pub commands: Vec<CommandName>,
+    /// Whether and how events come in over NATS: `off`, `core` or `jetstream`. Default `off`.
+    pub ingest: Ingest,
+    /// The time between two tellings of the host's figures, 100 ms at least; `0s` for never. Default
+    /// `10s`.
+    #[serde(deserialize_with = "every")]
+    pub metrics_interval: Option<Duration>,
+    /// Whether changes, like a plugin that was loaded, are told over NATS. Default `true`.
+    pub dashboard: bool,
 }
 
 impl Default for NatsConfig {
     fn default() -> Self {
-        Self { url: None, prefix: None, commands: vec![CommandName::Status] }
+        Self {
+            url: None,
+            prefix: None,
+            commands: vec![CommandName::Status],
+            ingest: Ingest::Off,
+            metrics_interval: Some(Duration::from_secs(10)),
+            dashboard: true,
+        }
+    }
+}
+
+/// Which node of a fleet the host is, and what it tells of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NodeConfig {
+    /// A subject token. Default: the machine's host name, with `-` for what no token has.
+    pub name: Option<NodeName>,
+    /// The project of the host's own events. Default `ennio`.
+    pub project: Option<ProjectId>,
+    /// Whether a host with NATS tells of itself as events. Default `true`.
+    pub events: bool,
+    /// The time between two health checks, 100 ms at least; `0s` for none. Default `60s`.
+    #[serde(deserialize_with = "every")]
+    pub health_check: Option<Duration>,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        let health_check = Some(Duration::from_secs(60));
+        Self { name: None, project: None, events: true, health_check }
+    }
+}
+
+/// A span between two times of something that happens again and again; nothing is never.
+fn every<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    let span = Span::deserialize(from)?.get();
+    let least = Duration::from_millis(100);
+    match span {
+        Duration::ZERO => Ok(None),
+        span if span < least => {
+            Err(serde::de::Error::custom("too short (write at least 100ms, or 0s for never)"))
+        }
+        span => Ok(Some(span)),
     }
 }
 

@@ -17,13 +17,13 @@ use crate::{
     bus::{Announcer, Bus},
     clock::Clock,
     control::{Command, CommandName, Control as _, ControlError, Origin},
+    dashboard::Board,
     event::{Draft, LogEntry, PluginName, Seq},
     metrics::Metrics,
     nats::{
-        BucketName, CURSOR, CommandListener, Mirror, MirrorStatus, NatsOptions, NatsStatus,
-        Publisher,
+        BucketName, CURSOR, CommandListener, Ingest, IngestStatus, Ingester, Mirror, MirrorStatus,
+        NatsOptions, NatsStatus, Publisher, Teller,
     },
-    node::NodeName,
     pipeline::{self, Pipeline, PublishError, Receipt},
     plugin::{
         Cache, CacheError, Change, Disabled, PluginState, PluginStatus, Registry, RegistryError,
@@ -37,12 +37,20 @@ use crate::{
     },
 };
 pub use dead_letters::{Letters, Retried};
+use lag::Lookout;
+use node::Node;
+pub use node::NodeOptions;
 use operator::Operator;
+pub use refused::RefusedChoice;
 pub use replay::Replayed;
 
 mod dead_letters;
+mod figures;
+mod lag;
 mod mirror;
+mod node;
 mod operator;
+mod refused;
 mod replay;
 
 /// Why a host does not start.
@@ -81,6 +89,10 @@ pub struct Builder {
     mirror: Option<BucketName>,
     nats: Option<NatsOptions>,
     nats_commands: Vec<CommandName>,
+    ingest: Ingest,
+    metrics_every: Option<Duration>,
+    dashboard: bool,
+    node: NodeOptions,
     clock: Clock,
     retention: Policy,
 }
@@ -94,7 +106,6 @@ pub struct Host {
     nats: Option<NatsStatus>,
     mirror: Option<MirrorStatus>,
     retention: Option<RetentionStatus>,
-    metrics: Metrics,
     /// Gone once the host is shut down.
     running: Mutex<Option<Running>>,
 }
@@ -102,12 +113,16 @@ pub struct Host {
 /// What has to be stopped, in the order of the flow.
 struct Running {
     retention: Option<Retention>,
+    ingest: Option<Ingester>,
     commands: Option<CommandListener>,
     mirror: Option<Mirror>,
     watcher: Option<Watcher>,
     reactions: Reactions,
+    node: Option<Node>,
     sequencer: pipeline::Running,
+    lookout: Lookout,
     nats: Option<Publisher>,
+    teller: Option<Teller>,
 }
 
 /// What a shutdown gives the NATS server to confirm what is under way. What it does not confirm is
@@ -153,6 +168,30 @@ impl Builder {
         self
     }
 
+    /// Whether and how events come in over NATS. Default: they do not.
+    pub fn ingest(mut self, how: Ingest) -> Self {
+        self.ingest = how;
+        self
+    }
+
+    /// The time between two tellings of the host's figures over NATS; `None` for none. Default 10 s.
+    pub fn metrics_every(mut self, every: Option<Duration>) -> Self {
+        self.metrics_every = every;
+        self
+    }
+
+    /// Whether changes, like a plugin that was loaded, are told over NATS. Default: they are.
+    pub fn dashboard(mut self, told: bool) -> Self {
+        self.dashboard = told;
+        self
+    }
+
+    /// Which node the host is, and what it tells of itself as events.
+    pub fn node(mut self, options: NodeOptions) -> Self {
+        self.node = options;
+        self
+    }
+
     /// What says when a reaction is escalated. Default: the system's clock.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
@@ -193,6 +232,10 @@ impl Builder {
         if let Some((bucket, _)) = &mirror {
             registry = registry.mirroring(bucket.as_str())?;
         }
+        let board = Board::default();
+        // Before the first plugin is loaded, so that this is told as well.
+        let changes = self.dashboard.then(|| board.listen());
+        let registry = registry.telling(board.clone());
         let plugins = Arc::new(registry);
         let metrics = Metrics::default();
         let announcer = Announcer::new();
@@ -220,6 +263,9 @@ impl Builder {
             Retention::spawn(self.retention, Arc::clone(&store), holders)
         });
         let retention_status = retention.as_ref().map(Retention::status);
+        let ingest = self.nats.clone().and_then(|nats| {
+            Ingester::spawn(nats, self.ingest, pipeline.clone(), Arc::clone(&store))
+        });
         let operator = Arc::new(Operator {
             plugins: Arc::clone(&plugins),
             store: Arc::clone(&store),
@@ -227,7 +273,10 @@ impl Builder {
             progress: Progress::default(),
             nats: nats.clone(),
             mirror: mirror_status.clone(),
-            node: NodeName::of_this_machine(),
+            ingest: ingest.as_ref().map(Ingester::status),
+            metrics,
+            node: self.node.name.clone(),
+            board: board.clone(),
             letters: Mutex::default(),
             retention: retention_status.clone(),
             stop: watch::Sender::new(None),
@@ -242,16 +291,40 @@ impl Builder {
             self.clock,
         )
         .await;
+        let is_telling = changes.is_some() || self.metrics_every.is_some();
+        let teller = self.nats.clone().filter(|_| is_telling).map(|nats| {
+            let (name, figures) = (self.node.name.clone(), Arc::clone(&operator) as _);
+            Teller::spawn(nats, name, figures, self.metrics_every, changes)
+        });
+        let told = nats.clone().filter(|_| self.node.events).map(|nats| node::Teller {
+            options: self.node,
+            pipeline: pipeline.clone(),
+            bus: bus.clone(),
+            nats,
+        });
+        let node = told.map(Node::start);
+        let lookout = Lookout::start(Arc::clone(&operator), board);
         let allowed = self.nats_commands;
         let commands = self
             .nats
             .filter(|_| !allowed.is_empty())
             .map(|nats| CommandListener::spawn(nats, allowed, Arc::clone(&operator) as _));
-        let running =
-            Running { retention, commands, mirror, watcher, reactions, sequencer, nats: publisher };
+        let running = Running {
+            retention,
+            ingest,
+            commands,
+            mirror,
+            watcher,
+            reactions,
+            node,
+            sequencer,
+            lookout,
+            nats: publisher,
+            teller,
+        };
         let running = Mutex::new(Some(running));
         let (mirror, retention) = (mirror_status, retention_status);
-        Ok(Host { store, bus, pipeline, operator, nats, mirror, retention, metrics, running })
+        Ok(Host { store, bus, pipeline, operator, nats, mirror, retention, running })
     }
 
     /// Which bucket is mirrored, and on which server.
@@ -278,6 +351,10 @@ impl Host {
             mirror: None,
             nats: None,
             nats_commands: vec![CommandName::Status],
+            ingest: Ingest::Off,
+            metrics_every: Some(Duration::from_secs(10)),
+            dashboard: true,
+            node: NodeOptions::default(),
             clock: Clock::default(),
             retention: Policy::default(),
         }
@@ -426,9 +503,33 @@ impl Host {
         self.retention.as_ref()
     }
 
-    /// The host's own figures.
+    /// How the way in over NATS is doing; `None` for a host without one.
+    pub fn ingest(&self) -> Option<&IngestStatus> {
+        self.operator.ingest.as_ref()
+    }
+
+    /// Where changes are told: to listen to.
+    pub fn board(&self) -> &Board {
+        &self.operator.board
+    }
+
+    /// Throws away messages that were refused on the way in. How many; one that is gone is no error,
+    /// and not counted.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they are not discarded.
+    pub async fn discard_refused(&self, which: RefusedChoice) -> Result<u64, StoreError> {
+        self.operator.discard_refused(which).await
+    }
+
+    /// The host's own figures, to count in.
     pub fn metrics(&self) -> &Metrics {
-        &self.metrics
+        &self.operator.metrics
+    }
+
+    /// The host's own figures, with all that is only known when somebody asks.
+    pub async fn measure(&self) -> Metrics {
+        self.operator.measure().await
     }
 
     /// Returns with the reason once the host takes no more events: the database has failed, or
@@ -447,6 +548,9 @@ impl Host {
         if let Some(retention) = running.retention {
             retention.stop().await;
         }
+        if let Some(ingest) = running.ingest {
+            ingest.stop().await;
+        }
         if let Some(commands) = running.commands {
             commands.stop().await;
         }
@@ -456,12 +560,19 @@ impl Host {
         if let Some(watcher) = running.watcher {
             watcher.stop().await;
         }
+        if let Some(node) = running.node {
+            node.stop().await;
+        }
         running.reactions.stop().await;
         running.sequencer.close().await;
         if let Some(nats) = running.nats
             && let Err(e) = nats.stop(NATS_DRAIN).await
         {
             warn!("{e}; what it did not confirm is published by the next start");
+        }
+        drop(running.lookout);
+        if let Some(teller) = running.teller {
+            teller.stop().await;
         }
         self.store.close().await;
     }

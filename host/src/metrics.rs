@@ -53,6 +53,13 @@ pub struct RuleLabels {
     pub rule: String,
 }
 
+/// What became of a message.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutcomeLabels {
+    /// `accepted`, `duplicate`, `refused`, `deferred`; `redelivered` counts some of these again.
+    pub outcome: &'static str,
+}
+
 /// All figures of one host. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -117,6 +124,10 @@ pub struct Metrics {
     pub mirror_following: Gauge,
     /// Objects of the bucket that are not taken.
     pub mirror_refused: Gauge,
+    /// Messages that came in over NATS.
+    pub ingested: Family<OutcomeLabels, Counter>,
+    /// Refused messages that are kept.
+    pub refused: Gauge,
 }
 
 impl Default for Metrics {
@@ -152,6 +163,8 @@ impl Default for Metrics {
             nats_skipped: Gauge::default(),
             mirror_following: Gauge::default(),
             mirror_refused: Gauge::default(),
+            ingested: Family::default(),
+            refused: Gauge::default(),
         }
     }
 }
@@ -177,6 +190,7 @@ impl Metrics {
             reaction_waiting: Family::default(),
             dead_letters: Family::default(),
             unresolved: Family::default(),
+            ingested: Family::default(),
             ..self.clone()
         }
     }
@@ -308,6 +322,12 @@ impl Metrics {
             "Objects of the bucket that are not taken",
             self.mirror_refused.clone(),
         );
+        r.register(
+            "ingest_messages",
+            "Messages that came in over NATS by what became of them",
+            self.ingested.clone(),
+        );
+        r.register("refused_messages", "Refused messages that are kept", self.refused.clone());
         let mut text = String::new();
         encode(&mut text, &registry)?;
         Ok(text)

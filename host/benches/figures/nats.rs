@@ -7,7 +7,11 @@ use std::{
 };
 
 use async_nats::jetstream::{self, stream};
-use ennio::{event::Draft, host::Host, nats::NatsOptions};
+use ennio::{
+    event::Draft,
+    host::{Builder, Host, NodeOptions},
+    nats::NatsOptions,
+};
 use futures::{FutureExt, StreamExt};
 use tokio::runtime::Runtime;
 
@@ -62,6 +66,12 @@ async fn bare_core(server: &NatsServer, events: usize) -> f64 {
     events as f64 / took.as_secs_f64()
 }
 
+/// A host that publishes its events there, and nothing of itself.
+fn publishing(database: &std::path::Path, server: &NatsServer) -> Builder {
+    let silent = NodeOptions { events: false, ..NodeOptions::default() };
+    Host::builder(database).nats(options(server)).node(silent).dashboard(false).metrics_every(None)
+}
+
 /// From the first publish to the last event at a NATS subscriber.
 async fn core(server: &NatsServer, events: usize) -> f64 {
     let folder = tempfile::tempdir().unwrap();
@@ -72,7 +82,7 @@ async fn core(server: &NatsServer, events: usize) -> f64 {
         .unwrap();
     let mut messages = client.subscribe("ennio.>").await.unwrap();
     client.flush().await.unwrap();
-    let host = Host::builder(folder.path().join("ennio.db")).nats(options(server));
+    let host = publishing(&folder.path().join("ennio.db"), server);
     let host = Arc::new(host.start().await.unwrap());
     let batches = batches(events);
     let events = batches.len() * BATCH;
@@ -130,7 +140,7 @@ async fn jetstream(server: &NatsServer, events: usize) -> f64 {
     drop(host);
 
     let begun = Instant::now();
-    let host = Host::builder(&database).nats(options(server)).start().await.unwrap();
+    let host = publishing(&database, server).start().await.unwrap();
     let mut stream = context.get_stream("ENNIO_EVENTS").await.unwrap();
     while stream.info().await.unwrap().state.messages < events as u64 {
         tokio::time::sleep(Duration::from_millis(10)).await;

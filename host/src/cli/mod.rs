@@ -40,6 +40,7 @@ mod plugin;
 mod progress;
 mod prune;
 mod range;
+mod refused;
 mod replay;
 mod sender;
 mod serve;

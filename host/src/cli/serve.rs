@@ -17,8 +17,8 @@ use tracing_subscriber::EnvFilter;
 use super::filters::parse;
 use crate::{
     api::{Guard, Server, Token},
-    config::{Config, LogConfig, LogFormat},
-    host::Host,
+    config::{Config, LogConfig, LogFormat, NodeConfig},
+    host::{Host, NodeOptions},
     nats::{BucketName, NatsOptions, NatsUrl},
     plugin::{TrustedKeys, WatchMode, WatchOptions},
 };
@@ -84,6 +84,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         builder = builder.mirror(bucket);
     }
     builder = builder.retention(config.retention.clone());
+    builder = builder.ingest(config.nats.ingest).metrics_every(config.nats.metrics_interval);
+    builder = builder.dashboard(config.nats.dashboard).node(node(&config.node));
     if let Some(url) = config.nats.url.clone() {
         let prefix = config.nats.prefix.clone().unwrap_or_default();
         builder = builder.nats(NatsOptions { url, prefix });
@@ -116,6 +118,16 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         host.bus().head()
     ));
     Ok(code)
+}
+
+fn node(config: &NodeConfig) -> NodeOptions {
+    let by_default = NodeOptions::default();
+    NodeOptions {
+        name: config.name.clone().unwrap_or(by_default.name),
+        project: config.project.clone().unwrap_or(by_default.project),
+        events: config.events,
+        health_check: config.health_check,
+    }
 }
 
 /// One line on standard output. A host goes on when nobody reads it.

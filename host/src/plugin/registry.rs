@@ -36,7 +36,7 @@ use super::{
     trust::TrustedKeys,
     versions::{Disabled, Plan, RollBackError, Versions},
 };
-use crate::{event::PluginName, store::state::State, strict_toml};
+use crate::{dashboard::Board, event::PluginName, store::state::State, strict_toml};
 
 mod install;
 
@@ -141,7 +141,7 @@ impl Registry {
             environment: Environment::live(),
             trusted: TrustedKeys::default(),
             mirrored: None,
-            versions: Versions::new(),
+            versions: Versions::new(Board::default()),
             scanning: tokio::sync::Mutex::default(),
             unreadable: AtomicBool::new(false),
         })
@@ -155,6 +155,11 @@ impl Registry {
     /// Loads from now on only what one of these keys has signed. Without a key, anything.
     pub fn trusting(self, trusted: TrustedKeys) -> Self {
         Self { trusted, ..self }
+    }
+
+    /// Tells from now on what changes. To be said before anything is loaded.
+    pub fn telling(self, board: Board) -> Self {
+        Self { versions: Versions::new(board), ..self }
     }
 
     /// The folder, if there is one.

@@ -24,7 +24,10 @@ use super::{
     set::PluginSet,
     status::{CameBy, PluginState, PluginStatus, VersionStatus},
 };
-use crate::event::{PluginName, Timestamp};
+use crate::{
+    dashboard::{self, Board},
+    event::{PluginName, Timestamp},
+};
 
 /// That an operator has disabled a plugin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -51,6 +54,7 @@ pub enum RollBackError {
 
 pub(super) struct Versions {
     set: watch::Sender<Arc<PluginSet>>,
+    board: Board,
     state: Mutex<State>,
 }
 
@@ -94,8 +98,8 @@ pub(super) enum Plan {
 }
 
 impl Versions {
-    pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { set: watch::Sender::new(Arc::default()), state: Mutex::default() })
+    pub(super) fn new(board: Board) -> Arc<Self> {
+        Arc::new(Self { set: watch::Sender::new(Arc::default()), board, state: Mutex::default() })
     }
 
     pub(super) fn snapshot(&self) -> Arc<PluginSet> {
@@ -169,10 +173,17 @@ impl Versions {
         let mut state = self.state();
         let known = state.plugins.entry(name.to_owned()).or_default();
         let plugin_name = plugin.name().clone();
-        let (change, came_by) = match &known.running {
-            Some(_) => (Change::Reloaded(plugin_name), CameBy::Reloaded),
-            None => (Change::Loaded(plugin_name), CameBy::Loaded),
+        let (change, told, came_by) = match &known.running {
+            Some(_) => {
+                let told = dashboard::Change::PluginReloaded(plugin.named());
+                (Change::Reloaded(plugin_name), told, CameBy::Reloaded)
+            }
+            None => {
+                let told = dashboard::Change::PluginLoaded(plugin.named());
+                (Change::Loaded(plugin_name), told, CameBy::Loaded)
+            }
         };
+        plugin.tell_changes_to(&self.board);
         let on_probation = match known.running.take() {
             None => false,
             // The same again: a fresh instance, but nothing new to be careful with.
@@ -192,6 +203,7 @@ impl Versions {
         known.error = None;
         known.loads += 1;
         self.publish(&state);
+        self.board.tell(told);
         change
     }
 
@@ -208,7 +220,12 @@ impl Versions {
         known.tried = tried;
         let news = known.error.as_ref() != Some(&error);
         known.error = Some(error.clone());
-        news.then_some(Change::Failed(error))
+        news.then(|| {
+            let (plugin, step) = (name.to_owned(), error.step.to_string());
+            let reason = error.to_string();
+            self.board.tell(dashboard::Change::PluginFailed { plugin, step, reason });
+            Change::Failed(error)
+        })
     }
 
     /// Forgets plugins whose files are gone. A file that is gone twice in a row is gone for good;
@@ -231,7 +248,9 @@ impl Versions {
                 return true;
             }
             if let Some(running) = &known.running {
-                changes.push(Change::Unloaded(running.plugin.name().clone()));
+                let plugin = running.plugin.name().clone();
+                self.board.tell(dashboard::Change::PluginUnloaded { plugin: plugin.clone() });
+                changes.push(Change::Unloaded(plugin));
             }
             false
         });
@@ -262,6 +281,7 @@ impl Versions {
         };
         match known.go_back(Step::Rollback, reason) {
             true => {
+                self.tell_rolled_back(known);
                 self.publish(&state);
                 Ok(())
             }
@@ -290,6 +310,7 @@ impl Versions {
             if let (Some(running), Some(error)) = (&known.running, &known.error) {
                 warn!("plugin {name} rolled back to version {}: {error}", running.plugin.version());
             }
+            self.tell_rolled_back(known);
             self.publish(&state);
         }
     }
@@ -325,6 +346,13 @@ impl Versions {
             known.status(name, state.disabled.get(name))
         });
         status.collect()
+    }
+
+    fn tell_rolled_back(&self, known: &Known) {
+        if let (Some(running), Some(error)) = (&known.running, &known.error) {
+            let (version, reason) = (running.plugin.named(), error.reason.clone());
+            self.board.tell(dashboard::Change::PluginRolledBack { version, reason });
+        }
     }
 
     fn publish(&self, state: &State) {
@@ -416,7 +444,7 @@ mod tests {
         let Some(Found::Candidate(candidate)) = read(&file, true, false, None) else {
             panic!("it is there")
         };
-        let versions = Versions::new();
+        let versions = Versions::new(Board::default());
         assert!(matches!(versions.plan("a", &candidate, false), Plan::Load(None)));
         assert_eq!(versions.status()[0].state, PluginState::Loading);
         let error = LoadError { file, step: Step::Compile, reason: "not WebAssembly".into() };

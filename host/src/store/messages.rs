@@ -9,6 +9,7 @@ use crate::event::{Cause, Digest, Dropped, Event, LogEntry, PluginName, Seq, Sub
 use super::{
     StoreError,
     reactions::{DeadLetter, Waiting},
+    refused::Refused,
     rules::{Escalation, Reached},
     state::Pending,
     trace::{Member, Passage, Reacted},
@@ -94,6 +95,15 @@ pub enum Effect {
         plugin: PluginName,
         /// The event's place in the log.
         event_seq: Seq,
+    },
+    /// Messages were refused on the way in.
+    Refuse(Vec<Refused>),
+    /// Refused messages of these numbers are of no use, as far as they are still there.
+    DiscardRefused {
+        /// The first of them.
+        first: i64,
+        /// The last of them.
+        last: i64,
     },
     /// An operator takes a plugin out of the flow.
     DisablePlugin {

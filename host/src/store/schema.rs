@@ -34,6 +34,7 @@ const STEPS: &[M<'_>] = &[
     M::up(include_str!("migrations/08_rules.sql")),
     M::up(include_str!("migrations/09_trace.sql")),
     M::up(include_str!("migrations/10_retention.sql")),
+    M::up(include_str!("migrations/12_refused.sql")),
 ];
 const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
 
