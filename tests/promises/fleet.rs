@@ -26,6 +26,19 @@ async fn next(messages: &mut Subscriber) -> (String, Value) {
     (message.subject.to_string(), serde_json::from_slice(&message.payload).unwrap())
 }
 
+/// The first message that is as wanted.
+async fn first(messages: &mut Subscriber, wanted: impl Fn(&str, &Value) -> bool) -> Value {
+    let search = async {
+        loop {
+            let (subject, body) = next(messages).await;
+            if wanted(&subject, &body) {
+                return body;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, search).await.unwrap()
+}
+
 fn told(server: &NatsServer, more: &str) -> Setup {
     Setup::new().config(&format!("[nats]\nurl = \"{}\"\n{more}", server.url()))
 }
@@ -125,12 +138,11 @@ async fn a_cursor_that_falls_behind_is_told_of_once_and_once_when_it_has_caught_
     };
     let events: Vec<Value> = (0..8).map(|_| trap()).chain((0..12_000).map(numbered)).collect();
     host.publish_lines(&events).await;
-    let mut is = async |action: &str| loop {
-        let (_, change) = next(&mut all).await;
-        if change["action"].as_str().unwrap().starts_with("cursor_") {
-            assert_eq!(change["action"], action, "{change}");
-            return change;
-        }
+    let mut is = async |action: &str| {
+        let is_of_cursors = |subject: &str| subject.starts_with("ennio.dashboard.cursor_");
+        let change = first(&mut all, |subject, _| is_of_cursors(subject)).await;
+        assert_eq!(change["action"], action, "{change}");
+        change
     };
     let lagging = is("cursor_lagging").await;
     assert_eq!(lagging["cursor"], "reaction/slow", "{lagging}");
@@ -148,18 +160,17 @@ async fn the_hosts_figures_are_told_again_and_again() {
     let more = "metrics_interval = \"100ms\"\n[node]\nname = \"build-3\"\nevents = false\n";
     let setup = told(&server, more).plugins(plugins.path());
     let host = setup.start();
-    let (subject, first) = next(&mut snapshots).await;
+    let (subject, before) = next(&mut snapshots).await;
     assert_eq!(subject, "ennio.metrics.snapshot");
-    assert_eq!(json!([first["node"], first["status"]["head"]]), json!(["build-3", 0]), "{first}");
+    assert_eq!(
+        json!([before["node"], before["status"]["head"]]),
+        json!(["build-3", 0]),
+        "{before}"
+    );
     host.publish_lines(&[event("ci_failing"), event("ci_failing")]).await;
     let accepted = "ennio_events_total{stage=\"accepted\",event_type=\"ci_failing\"}";
-    let snapshot = loop {
-        let (_, snapshot) = next(&mut snapshots).await;
-        if snapshot["figures"][accepted] == 2 {
-            break snapshot;
-        }
-    };
-    assert!(snapshot["at"].as_str() > first["at"].as_str(), "{snapshot}");
+    let snapshot = first(&mut snapshots, |_, said| said["figures"][accepted] == 2).await;
+    assert!(snapshot["at"].as_str() > before["at"].as_str(), "{snapshot}");
     assert_eq!(snapshot["status"]["head"], 2);
     assert_eq!(snapshot["figures"]["ennio_log_head"], 2);
     assert_eq!(snapshot["figures"]["ennio_plugin_events_total{plugin=\"tag\"}"], 2);
@@ -188,25 +199,16 @@ async fn a_host_tells_that_it_comes_is_alive_and_goes_as_events_on_its_own_subje
     assert_eq!(joined["event_type"], "node_connected");
     assert_eq!(joined["data"]["host"], "build-3");
     assert_eq!(json!([joined["project_id"], joined["session_id"]]), json!(["fleet", "build-3"]));
-    let alive = loop {
-        let (subject, event) = next(&mut events).await;
-        if subject == "ennio.node.build-3.health_check" {
-            break event;
-        }
-    };
+    let is_alive = |subject: &str| subject == "ennio.node.build-3.health_check";
+    let alive = first(&mut events, |subject, _| is_alive(subject)).await;
     let data = &alive["data"];
     assert!(data["resident_bytes"].as_u64() > Some(1 << 20), "{data}");
     assert_eq!(data["nats"], "publishing");
     assert!(data["head"].as_u64() >= Some(2) && data["uptime_seconds"].is_u64(), "{data}");
 
     assert!(host.interrupt().contains("everything accepted is on disk"));
-    let gone = loop {
-        let (subject, event) = next(&mut events).await;
-        if subject == "ennio.node.build-3.disconnected" {
-            break event;
-        }
-        assert_eq!(subject, "ennio.node.build-3.health_check");
-    };
+    let gone = first(&mut events, |subject, _| !is_alive(subject)).await;
+    assert_eq!(gone["event_type"], "node_disconnected");
     assert_eq!(gone["message"], "node build-3 disconnected");
     let database = rusqlite::Connection::open(setup.database()).unwrap();
     let sql = "SELECT event_type FROM events ORDER BY seq DESC LIMIT 1";
