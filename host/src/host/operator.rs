@@ -63,6 +63,7 @@ impl Operator {
             "version": env!("CARGO_PKG_VERSION"),
             "head": self.bus.head(),
             "indexed": self.store.indexed(),
+            "origin": self.store.origin(),
             "database": from_the_root(self.store.path()),
             "plugins_folder": self.plugins_folder(),
             "nats": self.nats.as_ref().map(|status| {

@@ -1,7 +1,7 @@
 //! The log: one SQLite file that holds every accepted event, in order.
 //!
-//! **Format.** `events` is append-only by `seq`; `cursors` says how far each sink has come; `trace/`
-//! has what plugins did with each event; `reaction_waiting`, `reaction_attempts` and `dead_letters` are what
+//! **Format.** `events` is append-only by `seq`; `cursors` says how far each sink has come; `identity`
+//! who the log is to readers elsewhere; `trace/` has what plugins did with each event; `reaction_waiting`, `reaction_attempts` and `dead_letters` are what
 //! reactions come back to, tried in vain, and gave up on; `plugin_state` is what plugins remember.
 //! `events_rfc3339` is the same log with times that people read. The schema is versioned (`migrations/`), a file of a
 //! later version or of somebody else is refused, and a lock file beside it keeps a second host
@@ -49,7 +49,7 @@ pub use count::{Counts, Group, MAX_GROUPS};
 pub use error::{OpenError, StoreError};
 pub use history::{Answer, Changed, History, Past, Remembered};
 pub use maintenance::{Health, health, reindex};
-pub use messages::{Batch, Effect, NewEntry, OnCommit};
+pub use messages::{Batch, Effect, NewEntry, OnCommit, Place};
 pub use query::{MAX_PAGE, Order, Page, Part, Query};
 pub use reactions::{
     Attempt, Backlog, DeadLetter, Letter, LetterQuery, MAX_WAITING, Waiting, WaitingEvent,
@@ -64,7 +64,7 @@ pub use trace::{
 };
 pub use writer::Observer;
 
-use crate::event::Seq;
+use crate::event::{LogId, Seq};
 use index::Index;
 use messages::Command;
 use state::Pending;
@@ -81,6 +81,7 @@ pub struct Store {
     inbox: mpsc::Sender<Command>,
     failure: watch::Receiver<Option<String>>,
     head: Seq,
+    origin: LogId,
     thread: Mutex<Option<JoinHandle<()>>>,
     index: Mutex<Option<Index>>,
     _lock: File,
@@ -108,6 +109,8 @@ impl Store {
             .query_row("SELECT coalesce(max(seq), 0) FROM events", [], |row| row.get(0))
             .map_err(|source| OpenError::Sqlite { path: path.into(), source })?;
         let head = head as Seq;
+        let origin = schema::origin(&opened.connection)
+            .map_err(|source| OpenError::Sqlite { path: path.into(), source })?;
         let lineup = trace::last_lineup(&opened.connection)
             .map_err(|source| OpenError::Sqlite { path: path.into(), source })?;
         // A log without its index still answers, only slower.
@@ -137,6 +140,7 @@ impl Store {
             inbox,
             failure,
             head,
+            origin,
             thread: Mutex::new(Some(thread)),
             index: Mutex::new(index),
             _lock: opened.lock,
@@ -162,6 +166,11 @@ impl Store {
     /// The last place in the log when it was opened; 0 for an empty log.
     pub fn head_at_open(&self) -> Seq {
         self.head
+    }
+
+    /// Who this log is to readers elsewhere.
+    pub fn origin(&self) -> LogId {
+        self.origin
     }
 
     /// The last place that the search index knows; what comes behind it is found by reading the log.
