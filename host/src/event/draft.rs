@@ -42,6 +42,13 @@ pub struct Draft {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest(pub [u8; 16]);
 
+impl fmt::Display for Digest {
+    /// 32 hexadecimal digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 impl Draft {
     /// A draft with all that has no default.
     pub fn new(event_type: EventType, project_id: ProjectId, session_id: SessionId) -> Self {

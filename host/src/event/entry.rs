@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 use super::{
-    Data, EventId, EventPriority, EventType, Message, PluginName, ProjectId, SessionId, Subject,
-    Timestamp,
+    Data, Digest, EventId, EventPriority, EventType, Message, PluginName, ProjectId, SessionId,
+    Subject, Timestamp,
 };
 
 /// A place in the log: gap-free, from 1, in the order of commits.
@@ -82,6 +82,8 @@ pub struct LogEntry {
     pub dropped: Option<Dropped>,
     /// When the host committed it.
     pub committed_at: Timestamp,
+    /// Of the content as it was sent; `None` for an entry that is of no log.
+    pub digest: Option<Digest>,
     json: OnceLock<Box<str>>,
 }
 
@@ -96,7 +98,13 @@ impl LogEntry {
         dropped: Option<Dropped>,
         committed_at: Timestamp,
     ) -> Self {
-        Self { seq, event, subject, caused_by, hops, dropped, committed_at, json: OnceLock::new() }
+        let (digest, json) = (None, OnceLock::new());
+        Self { seq, event, subject, caused_by, hops, dropped, committed_at, digest, json }
+    }
+
+    /// With the digest of the content as it was sent.
+    pub fn with_digest(self, digest: Digest) -> Self {
+        Self { digest: Some(digest), ..self }
     }
 
     /// The JSON of API answers, on one line; made once and shared by all who send it.

@@ -68,6 +68,7 @@ impl Operator {
             "events": kept,
             "pruned": pruned,
             "indexed": self.store.indexed(),
+            "origin": self.store.origin(),
             "database": from_the_root(self.store.path()),
             "plugins_folder": self.plugins_folder(),
             "nats": self.nats.as_ref().map(|status| {

@@ -3,6 +3,16 @@
 //! The client library publishes to `a.*`, loses what goes to `a..b`, and panics on a line break in
 //! a header. Here neither can be said: subjects are made from a [`Prefix`] and a [`Subject`], and
 //! header values from types whose alphabet holds no line break.
+//!
+//! **What a reader needs to keep the same log.** The payload is the event's eight fields, to the byte
+//! of `data` as the log has it; `ennio` in place of the prefix makes the wire's subject the log's. The
+//! headers are the rest of the row: `Nats-Msg-Id` (the id), `Ennio-Seq`, `Ennio-Hops`,
+//! `Ennio-Caused-By`, `Ennio-Committed` (when the host committed it) and `Ennio-Digest` (of what the
+//! sender said). What a filter hid is not published, and neither is what is too large, so `Ennio-Seq`
+//! has holes; `Ennio-Previous` names the event that was published before this one, 0 for the first.
+//! A reader whose last event of this log is another has missed something, or sees something again:
+//! that is a `Ennio-Seq` it has already. `Ennio-Origin` says which log it is: a reader that finds
+//! another than the one it knows reads another host's events, or those of a log that began anew.
 
 use std::fmt;
 
@@ -14,7 +24,9 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use super::Prefix;
-use crate::event::{Cause, EventId, LogEntry, PluginName, Reason, Seq, Subject};
+use crate::event::{
+    Cause, Digest, EventId, LogEntry, LogId, PluginName, Reason, Seq, Subject, Timestamp,
+};
 
 /// The place in the log.
 pub(super) const SEQ: HeaderName = HeaderName::from_static("Ennio-Seq");
@@ -22,6 +34,14 @@ pub(super) const SEQ: HeaderName = HeaderName::from_static("Ennio-Seq");
 pub(super) const CAUSED_BY: HeaderName = HeaderName::from_static("Ennio-Caused-By");
 /// Reactions between this event and one that came from outside.
 pub(super) const HOPS: HeaderName = HeaderName::from_static("Ennio-Hops");
+/// The place of the event that was published before this one; 0 for the first.
+pub(super) const PREVIOUS: HeaderName = HeaderName::from_static("Ennio-Previous");
+/// Which log this is: a UUID.
+pub(super) const ORIGIN: HeaderName = HeaderName::from_static("Ennio-Origin");
+/// When the host committed it: RFC 3339, to the microsecond.
+pub(super) const COMMITTED: HeaderName = HeaderName::from_static("Ennio-Committed");
+/// Of the content as it was sent: 32 hexadecimal digits.
+pub(super) const DIGEST: HeaderName = HeaderName::from_static("Ennio-Digest");
 
 /// A subject on the wire: tokens of `[A-Za-z0-9_-]`, the first of them the configured prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -89,14 +109,20 @@ pub(super) enum Unsendable {
 }
 
 impl Message {
-    /// `entry` under `prefix`.
+    /// `entry` of the log `origin` under `prefix`; `previous` is the place of what was published before
+    /// it.
     ///
     /// # Errors
     /// [`Unsendable::Malformed`], which for a parsed event does not happen.
-    pub(super) fn new(entry: &LogEntry, prefix: &Prefix) -> Result<Self, Unsendable> {
+    pub(super) fn new(
+        entry: &LogEntry,
+        prefix: &Prefix,
+        origin: LogId,
+        previous: Seq,
+    ) -> Result<Self, Unsendable> {
         let subject = WireSubject::new(prefix, &entry.subject)
             .map_err(|reason| Unsendable::Malformed(reason.to_string()))?;
-        let headers = headers(entry)
+        let headers = headers(entry, origin, previous)
             .map_err(|_| Unsendable::Malformed("a header holds a line break".into()))?;
         let payload = serde_json::to_vec(&entry.event)
             .map_err(|e| Unsendable::Malformed(e.to_string()))?
@@ -116,11 +142,21 @@ impl Message {
     }
 }
 
-fn headers(entry: &LogEntry) -> Result<HeaderMap, ParseHeaderValueError> {
+fn headers(
+    entry: &LogEntry,
+    origin: LogId,
+    previous: Seq,
+) -> Result<HeaderMap, ParseHeaderValueError> {
     let mut headers = HeaderMap::new();
     headers.insert(NATS_MESSAGE_ID, value(&entry.event.id)?);
     headers.insert(SEQ, value(&entry.seq)?);
+    headers.insert(PREVIOUS, value(&previous)?);
+    headers.insert(ORIGIN, value(&origin)?);
+    headers.insert(COMMITTED, value(&entry.committed_at)?);
     headers.insert(HOPS, value(&entry.hops)?);
+    if let Some(digest) = &entry.digest {
+        headers.insert(DIGEST, value(digest)?);
+    }
     if let Some(cause) = &entry.caused_by {
         headers.insert(CAUSED_BY, value(cause)?);
     }
@@ -138,6 +174,24 @@ trait OneLine {
 }
 
 impl OneLine for EventId {
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl OneLine for LogId {
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl OneLine for Digest {
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl OneLine for Timestamp {
     fn text(&self) -> String {
         self.to_string()
     }
@@ -192,11 +246,17 @@ mod tests {
             let mut draft = Draft::new(kind.ok()?, project.parse().ok()?, session.parse().ok()?);
             draft.message = message.parse().ok();
             draft.data = serde_json::json!({ "host": host }).to_string().parse().ok();
+            let digest = draft.digest();
             let event = draft.into_event(Timestamp::now());
             let caused_by = plugin.parse().ok().map(|plugin| Cause { event_id: event.id, plugin });
             let subject = event.subject();
-            Some(LogEntry::new(seq, event, subject, caused_by, hops, None, Timestamp::now()))
+            let entry = LogEntry::new(seq, event, subject, caused_by, hops, None, Timestamp::now());
+            Some(entry.with_digest(digest))
         }
+    }
+
+    fn origin() -> LogId {
+        "0b5c29a8-51d1-4a3e-9e0e-6f0d4e8f2a11".parse().unwrap()
     }
 
     proptest! {
@@ -207,7 +267,7 @@ mod tests {
             prefix in prop_oneof!["[A-Za-z0-9_-]{1,64}", any::<String>()],
         ) {
             let (Some(entry), Ok(prefix)) = (entry, prefix.parse::<Prefix>()) else { return Ok(()) };
-            let message = Message::new(&entry, &prefix).unwrap();
+            let message = Message::new(&entry, &prefix, origin(), entry.seq / 2).unwrap();
             let subject = message.subject.to_string();
             let tokens: Vec<_> = subject.split('.').collect();
             prop_assert_eq!(tokens[0], prefix.as_str());
@@ -216,7 +276,7 @@ mod tests {
                 prop_assert!(!token.is_empty());
                 prop_assert!(token.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)));
             }
-            prop_assert_eq!(message.headers.len(), 3 + usize::from(entry.caused_by.is_some()));
+            prop_assert_eq!(message.headers.len(), 7 + usize::from(entry.caused_by.is_some()));
             for (name, values) in message.headers.iter() {
                 prop_assert_eq!(values.len(), 1, "{}", name);
                 prop_assert!(values[0].as_str().bytes().all(|b| b.is_ascii_graphic() || b == b' '));

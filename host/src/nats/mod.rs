@@ -31,6 +31,7 @@
 //! **On the wire.** The event's eight fields as JSON, on its subject with the configured prefix in
 //! place of the first token, with the headers `Nats-Msg-Id` (event id), `Ennio-Seq` (place in the
 //! log), `Ennio-Hops`, and, for what a reaction emitted, `Ennio-Caused-By` (`<event id> <plugin>`).
+//! `message` tells of the others, with which a reader keeps the same log and finds out what it misses.
 //!
 //! **Permissions** that the host's NATS user needs: publish to `<prefix>.>` and `_INBOX.>`,
 //! subscribe to `_INBOX.>`, and, where the account has JetStream, publish to

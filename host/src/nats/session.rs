@@ -24,7 +24,7 @@ use super::{
 use crate::{
     bus::{Bus, Subscription, SubscriptionError},
     event::{LogEntry, Selection, Seq},
-    store::{Effect, Store, StoreError},
+    store::{Effect, Place, Store, StoreError},
 };
 
 /// Between two savings of the cursor: what a killed host publishes again is at most what it
@@ -53,13 +53,15 @@ struct Session<'a> {
     counts: Counts,
     /// Events that cannot be published, since the cursor on disk.
     skipped: Vec<(Seq, String)>,
+    /// What was sent last, in this session or before.
+    previous: Seq,
     /// On disk.
-    saved: Seq,
+    saved: Place,
     /// Confirmed at the last tick.
-    confirmed: Seq,
+    confirmed: Place,
     /// Confirmed at the last tick but one, and not complained about since: a complaint travels
     /// another way through the client than a marker, and may come a moment after it.
-    settled: Seq,
+    settled: Place,
     /// The complaint that ended the session before.
     suspicion: Option<String>,
     /// An event like the one that was complained about. It is sent when everything before it is
@@ -70,8 +72,8 @@ struct Session<'a> {
 /// What a session leaves to the next one.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Legacy {
-    /// Everything up to here is done.
-    pub(super) cursor: Seq,
+    /// How far everything is done.
+    pub(super) cursor: Place,
     /// The complaint that ended the session.
     pub(super) complaint: Option<String>,
 }
@@ -116,11 +118,12 @@ async fn open<'a>(
     Ok(Session {
         context,
         connection,
-        log: context.bus.subscribe_after(Selection::everything(), cursor),
+        log: context.bus.subscribe_after(Selection::everything(), cursor.seq),
         coverage,
         window: Window::new(cursor),
         counts: Counts::default(),
         skipped: Vec::new(),
+        previous: cursor.taken,
         saved: cursor,
         confirmed: cursor,
         settled: cursor,
@@ -222,7 +225,7 @@ impl Session<'_> {
     /// The suspect, once everything before it is settled. After that one nobody is suspected.
     fn cleared(&mut self) -> Option<Arc<LogEntry>> {
         let before = self.suspect.as_ref()?.seq - 1;
-        if self.settled < before {
+        if self.settled.seq < before {
             return None;
         }
         self.suspicion = None;
@@ -250,12 +253,14 @@ impl Session<'_> {
         let covered = self.coverage.covers(message.subject.as_subject());
         let proof = if covered { Proof::Stream } else { Proof::Marker };
         let token = self.window.push(entry.seq, message.size(), proof, Instant::now());
+        self.previous = entry.seq;
         self.counts.sent += 1;
         patiently(self.connection.send(message, covered.then_some(token)), stop).await
     }
 
     fn message(&self, entry: &LogEntry) -> Result<Message, Unsendable> {
-        let message = Message::new(entry, &self.context.options.prefix)?;
+        let (prefix, origin) = (&self.context.options.prefix, self.context.store.origin());
+        let message = Message::new(entry, prefix, origin, self.previous)?;
         let (size, limit) = (message.size(), self.connection.max_payload());
         if size > limit {
             // The server would close the connection, again and again.
@@ -291,7 +296,7 @@ impl Session<'_> {
             Answer::Foreign => debug!("event {seq}: somebody answered who is no stream"),
             Answer::TooLarge(reason) => {
                 self.skip(seq, &Unsendable::TooLargeForStream(reason));
-                self.window.answered(token);
+                self.window.refused(token);
             }
             Answer::Refused(reason) => return Err(End::Held(format!("event {seq}: {reason}"))),
         }
@@ -324,15 +329,15 @@ impl Session<'_> {
         self.save(self.settled).await
     }
 
-    async fn save(&mut self, seq: Seq) -> Result<(), End> {
-        if seq > self.saved {
+    async fn save(&mut self, place: Place) -> Result<(), End> {
+        if place.seq > self.saved.seq {
             let mut skipped = self.skipped.clone();
-            skipped.retain(|(skipped, _)| *skipped <= seq);
-            let moved = Effect::Delivered { sink: CURSOR.into(), seq, skipped };
+            skipped.retain(|(skipped, _)| *skipped <= place.seq);
+            let moved = Effect::Delivered { sink: CURSOR.into(), place, skipped };
             match self.context.store.apply(vec![moved]).await {
                 Ok(()) => {
-                    self.saved = seq;
-                    self.skipped.retain(|(skipped, _)| *skipped > seq);
+                    self.saved = place;
+                    self.skipped.retain(|(skipped, _)| *skipped > place.seq);
                 }
                 // Nothing is lost but the place: a restart would publish from the last saved one.
                 Err(error @ StoreError::Full(_)) => {
@@ -341,7 +346,7 @@ impl Session<'_> {
                 Err(error) => return Err(End::Held(format!("the cursor is not saved: {error}"))),
             }
         }
-        self.context.report.progress(self.saved, &mut self.counts);
+        self.context.report.progress(self.saved.seq, &mut self.counts);
         Ok(())
     }
 

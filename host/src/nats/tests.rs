@@ -133,7 +133,14 @@ fn waiting(subscriber: &mut async_nats::Subscriber) -> Option<async_nats::Messag
 }
 
 fn seq_of(message: &async_nats::Message) -> Seq {
-    message.headers.as_ref().unwrap().get(message::SEQ).unwrap().as_str().parse().unwrap()
+    places_of(message).0
+}
+
+/// The event's place in the log, and that of the event published before it.
+fn places_of(message: &async_nats::Message) -> (Seq, Seq) {
+    let headers = message.headers.as_ref().unwrap();
+    let place = |name| headers.get(name).unwrap().as_str().parse().unwrap();
+    (place(message::SEQ), place(message::PREVIOUS))
 }
 
 /// The stream's messages: (place in the log, id, subject), in the stream's order.

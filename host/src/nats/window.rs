@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::event::Seq;
+use crate::{event::Seq, store::Place};
 
 /// Events under way at most. More does not make a stream faster.
 const MAX_EVENTS: usize = 256;
@@ -45,6 +45,8 @@ struct Sent {
     bytes: usize,
     at: Instant,
     waits_for: Option<Proof>,
+    /// The server took it, or will have.
+    is_taken: bool,
 }
 
 pub(super) struct Window {
@@ -54,12 +56,12 @@ pub(super) struct Window {
     bytes: usize,
     limit: usize,
     unmarked: usize,
-    confirmed: Seq,
+    confirmed: Place,
 }
 
 impl Window {
     /// Nothing under way; everything up to `confirmed` was confirmed before.
-    pub(super) fn new(confirmed: Seq) -> Self {
+    pub(super) fn new(confirmed: Place) -> Self {
         // One event at first: where the server refuses, only this one is sent again and again, and
         // no later one overtakes it.
         Self { sent: VecDeque::new(), oldest: 0, bytes: 0, limit: 1, unmarked: 0, confirmed }
@@ -76,7 +78,7 @@ impl Window {
     }
 
     /// The last event up to which everything was confirmed.
-    pub(super) fn confirmed(&self) -> Seq {
+    pub(super) fn confirmed(&self) -> Place {
         self.confirmed
     }
 
@@ -84,20 +86,20 @@ impl Window {
     pub(super) fn push(&mut self, seq: Seq, bytes: usize, proof: Proof, now: Instant) -> Token {
         self.unmarked += usize::from(proof == Proof::Marker);
         self.bytes += bytes;
-        self.sent.push_back(Sent { seq, bytes, at: now, waits_for: Some(proof) });
+        self.sent.push_back(Sent { seq, bytes, at: now, waits_for: Some(proof), is_taken: true });
         self.next_token() - 1
     }
 
     /// Takes in an event that is not sent at all: it counts as confirmed when its turn comes.
     pub(super) fn skip(&mut self, seq: Seq, now: Instant) {
-        self.sent.push_back(Sent { seq, bytes: 0, at: now, waits_for: None });
+        self.sent.push_back(Sent { seq, bytes: 0, at: now, waits_for: None, is_taken: false });
         self.advance();
     }
 
     /// Everything up to `seq` is done and was never under way. Ignored while something is.
     pub(super) fn pass(&mut self, seq: Seq) {
         if self.sent.is_empty() {
-            self.confirmed = self.confirmed.max(seq);
+            self.confirmed.seq = self.confirmed.seq.max(seq);
         }
     }
 
@@ -134,13 +136,22 @@ impl Window {
         (sent.waits_for == Some(Proof::Stream)).then_some(sent.seq)
     }
 
-    /// The stream is done with the event.
+    /// The stream has the event.
     pub(super) fn answered(&mut self, token: Token) {
+        self.settle(token, true);
+    }
+
+    /// The stream never takes the event.
+    pub(super) fn refused(&mut self, token: Token) {
+        self.settle(token, false);
+    }
+
+    fn settle(&mut self, token: Token, is_taken: bool) {
         if self.waiting(token).is_some()
             && let Ok(at) = usize::try_from(token - self.oldest)
             && let Some(sent) = self.sent.get_mut(at)
         {
-            sent.waits_for = None;
+            (sent.waits_for, sent.is_taken) = (None, is_taken);
             self.advance();
         }
     }
@@ -159,7 +170,10 @@ impl Window {
         while let Some(sent) = self.sent.pop_front_if(|sent| sent.waits_for.is_none()) {
             self.oldest += 1;
             self.bytes -= sent.bytes;
-            self.confirmed = sent.seq;
+            self.confirmed.seq = sent.seq;
+            if sent.is_taken {
+                self.confirmed.taken = sent.seq;
+            }
             self.limit = MAX_EVENTS;
         }
     }
@@ -174,12 +188,12 @@ mod tests {
     #[test]
     fn a_session_begins_with_one_event_and_opens_up_with_the_first_confirmation() {
         let now = Instant::now();
-        let mut window = Window::new(7);
+        let mut window = Window::new(Place { seq: 7, taken: 6 });
         assert!(window.has_room());
         let token = window.push(8, 100, Proof::Stream, now);
         assert!(!window.has_room());
         window.answered(token);
-        assert_eq!((window.confirmed(), window.is_empty()), (8, true));
+        assert_eq!((window.confirmed().seq, window.is_empty()), (8, true));
         for seq in 9..9 + MAX_EVENTS as Seq {
             assert!(window.has_room());
             window.push(seq, 100, Proof::Stream, now);
@@ -189,7 +203,7 @@ mod tests {
 
     #[test]
     fn large_events_close_the_window_early() {
-        let mut window = Window::new(0);
+        let mut window = Window::new(Place::default());
         let token = window.push(1, 1, Proof::Stream, Instant::now());
         window.answered(token);
         let fit = (1..).take_while(|i| {
@@ -203,7 +217,7 @@ mod tests {
     #[test]
     fn the_cursor_waits_for_the_oldest_whatever_confirms_it() {
         let now = Instant::now();
-        let mut window = Window::new(0);
+        let mut window = Window::new(Place::default());
         let first = window.push(1, 1, Proof::Stream, now);
         window.push(2, 1, Proof::Marker, now);
         assert!(window.marker_due(), "nothing more may be sent before it");
@@ -212,22 +226,25 @@ mod tests {
         let third = window.push(3, 1, Proof::Marker, now);
         window.skip(5, now);
         window.marker_back(marker);
-        assert_eq!(window.confirmed(), 0);
+        assert_eq!(window.confirmed().seq, 0);
         window.answered(first);
-        assert_eq!(window.confirmed(), 2, "3 was sent behind the marker");
+        assert_eq!(window.confirmed().seq, 2, "3 was sent behind the marker");
         window.answered(third);
-        assert_eq!(window.confirmed(), 2, "no stream answers for 3");
+        assert_eq!(window.confirmed().seq, 2, "no stream answers for 3");
         let marker = window.mark();
         window.marker_back(marker);
-        assert_eq!(window.confirmed(), 5);
+        assert_eq!(window.confirmed(), Place { seq: 5, taken: 3 }, "5 was not sent");
         window.pass(9);
-        assert_eq!(window.confirmed(), 9);
+        assert_eq!(window.confirmed(), Place { seq: 9, taken: 3 });
+        let large = window.push(10, 1, Proof::Stream, now);
+        window.refused(large);
+        assert_eq!(window.confirmed(), Place { seq: 10, taken: 3 });
     }
 
     #[test]
     fn an_event_without_confirmation_is_overdue_after_ten_seconds() {
         let now = Instant::now();
-        let mut window = Window::new(0);
+        let mut window = Window::new(Place::default());
         window.push(1, 1, Proof::Marker, now);
         assert_eq!(window.overdue(now + CONFIRM_WITHIN), None);
         assert_eq!(window.overdue(now + CONFIRM_WITHIN + Duration::from_millis(1)), Some(1));
@@ -240,7 +257,7 @@ mod tests {
             actions in prop::collection::vec((0..5u8, any::<prop::sample::Index>()), 0..400),
         ) {
             let now = Instant::now();
-            let mut window = Window::new(0);
+            let mut window = Window::new(Place::default());
             let mut model: Vec<(Option<Proof>, Token)> = Vec::new();
             let mut markers: Vec<(Token, usize)> = Vec::new();
             for (action, index) in actions {
@@ -272,7 +289,7 @@ mod tests {
                     }
                 }
                 let expected = model.iter().take_while(|sent| sent.0.is_none()).count();
-                prop_assert_eq!(window.confirmed(), expected as Seq);
+                prop_assert_eq!(window.confirmed().seq, expected as Seq);
                 prop_assert_eq!(window.is_empty(), expected == model.len());
             }
         }

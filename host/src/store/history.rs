@@ -255,7 +255,7 @@ fn page(
     };
     // Both tables as they were at one moment.
     let db = db.unchecked_transaction()?;
-    let mut sql = format!("SELECT {}, digest FROM events WHERE ", row::COLUMNS);
+    let mut sql = format!("SELECT {} FROM events WHERE ", row::COLUMNS);
     let mut values = Vec::new();
     query::conditions(&query, &mut sql, &mut values);
     sql.push_str(" ORDER BY seq");
@@ -266,7 +266,7 @@ fn page(
     while let Some(row) = rows.next()? {
         let entry = row::read(row)?;
         bytes += entry.event.message.as_str().len() + entry.event.data.as_str().len();
-        found.push(Past { digest: Digest(row.get(row::WIDTH)?), entry, changes: Vec::new() });
+        found.push(Past { digest: Digest(row.get(row::DIGEST)?), entry, changes: Vec::new() });
         if bytes > PAGE_BYTES {
             end = found.last().map_or(end, |past| past.entry.seq);
             break;

@@ -33,6 +33,16 @@ pub struct NewEntry {
     pub passage: Passage,
 }
 
+/// How far a sink has come whose readers have to notice a hole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Place {
+    /// Everything up to and with this is done; 0 at first.
+    pub seq: Seq,
+    /// The last of these events that the sink took: any behind it are hidden, or were skipped. 0 when
+    /// it has taken none.
+    pub taken: Seq,
+}
+
 /// Something that becomes true together with a batch.
 #[derive(Debug, Clone)]
 pub enum Effect {
@@ -47,8 +57,8 @@ pub enum Effect {
     Delivered {
         /// The sink.
         sink: String,
-        /// The last event that is done.
-        seq: Seq,
+        /// How far it has come.
+        place: Place,
         /// Events up to there that it went past, and why.
         skipped: Vec<(Seq, String)>,
     },

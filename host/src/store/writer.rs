@@ -152,7 +152,7 @@ impl Writer {
         let entries = batch.entries.into_iter().map(|new| {
             let seq = self.next_seq;
             self.next_seq += 1;
-            Arc::new(LogEntry::new(
+            let entry = LogEntry::new(
                 seq,
                 new.event,
                 new.subject,
@@ -160,7 +160,8 @@ impl Writer {
                 new.hops,
                 new.dropped,
                 at,
-            ))
+            );
+            Arc::new(entry.with_digest(new.digest))
         });
         batch.state.into_iter().for_each(Pending::committed);
         (entries.collect(), batch.done)
@@ -289,9 +290,11 @@ fn apply(
     }
     match effect {
         Effect::MoveCursor { name, seq } => move_cursor(transaction, name, *seq, at)?,
-        Effect::Delivered { sink, seq, skipped } => {
-            move_cursor(transaction, sink, *seq, at)?;
-            trace::delivered(transaction, sink, *seq, skipped, at)?;
+        Effect::Delivered { sink, place, skipped } => {
+            move_cursor(transaction, sink, place.seq, at)?;
+            let sql = "UPDATE cursors SET taken = max(coalesce(taken, 0), ?2) WHERE name = ?1";
+            transaction.prepare_cached(sql)?.execute(params![sink, place.taken as i64])?;
+            trace::delivered(transaction, sink, place.seq, skipped, at)?;
         }
         Effect::Reacts { from, member } => trace::reacts(transaction, *from, member, at)?,
         Effect::Reacted(reacted) => trace::reacted(transaction, reacted)?,
