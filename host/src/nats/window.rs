@@ -26,7 +26,7 @@ const MARK_EVERY: usize = MAX_EVENTS / 4;
 
 /// How long a confirmation may take, in seconds; then the connection or the stream counts as
 /// broken. A stream that syncs each write to a slow disk needs well below one.
-pub(super) const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const CONFIRM_WITHIN: Duration = Duration::from_secs(5);
 
 /// The number of an event within one session, from 0.
 pub(super) type Token = u64;
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_without_confirmation_is_overdue_after_ten_seconds() {
+    fn an_event_without_confirmation_is_overdue_after_five_seconds() {
         let now = Instant::now();
         let mut window = Window::new(Place::default());
         window.push(1, 1, Proof::Marker, now);

@@ -172,11 +172,10 @@ async fn a_server_that_falls_silent_is_found_out_when_there_is_nothing_to_publis
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_connection_has_ended_and_leaves_nothing_behind() {
     let mut server = NatsServer::core();
-    let url: NatsUrl = server.url().parse().unwrap();
+    let options = NatsOptions::new(server.url().parse().unwrap());
     let tasks = tokio::runtime::Handle::current().metrics();
     assert_eq!(tasks.num_alive_tasks(), 0);
-    let mut connection =
-        connection::Connection::open(url.server(0).unwrap(), "ennio test").await.unwrap();
+    let mut connection = connection::Connection::open(&options, 0, "ennio test").await.unwrap();
     server.kill();
     // Back at once: whoever reconnects would find it.
     server.start();
