@@ -24,7 +24,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long a question to the server's own interfaces waits for an answer: a cluster that elects a
 /// leader answers none.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
 /// The client gives a connection up at the third ping without an answer: a server that is silent
 /// or cut off is found within 24 s even when there is nothing to publish.

@@ -309,13 +309,13 @@ impl Session<'_> {
             Answer::Stored { stream, duplicate } if self.coverage.has(&stream) => {
                 self.counts.acknowledged += 1;
                 self.counts.duplicates += u64::from(duplicate);
-                self.window.answered(token);
+                self.window.answered(token, Instant::now());
             }
             Answer::Stored { stream, .. } => debug!("event {seq}: {stream} is no stream of ours"),
             Answer::Foreign => debug!("event {seq}: somebody answered who is no stream"),
             Answer::TooLarge(reason) => {
                 self.skip(seq, &Unsendable::TooLargeForStream(reason));
-                self.window.refused(token);
+                self.window.refused(token, Instant::now());
             }
             Answer::Again(reason) => {
                 return Err(End::Interrupted(format!("event {seq}: {reason}")));
@@ -341,9 +341,8 @@ impl Session<'_> {
         if let Some(complaint) = self.connection.complained() {
             return Err(End::Held(complaint));
         }
-        if let Some(seq) = self.window.overdue(Instant::now()) {
-            let seconds = CONFIRM_WITHIN.as_secs();
-            let reason = format!("event {seq}: not confirmed within {seconds} s");
+        if let Some((seq, limit)) = self.window.overdue(Instant::now()) {
+            let reason = format!("event {seq}: not confirmed within {} s", limit.as_secs());
             return Err(End::Interrupted(reason));
         }
         // Events that nobody sends, because a filter hid them, are done as well.

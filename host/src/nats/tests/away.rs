@@ -54,7 +54,7 @@ async fn a_server_killed_again_and_again_ends_up_with_every_event_once_and_in_or
     let status = reaches(&publisher, head).await;
     let stored = contents(&connect(&server).await, "EVENTS").await;
     assert_eq!(without_subject(stored), places_and_ids(&committed));
-    assert_eq!(status.connections, KILLS + 1, "{status:?}");
+    assert!(status.connections > KILLS, "{status:?}");
     assert!(status.sent > head, "some had to be sent again: {status:?}");
     stop(publisher).await;
     assert_eq!(log.cursor().await, Some(head));

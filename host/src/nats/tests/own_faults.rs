@@ -208,3 +208,34 @@ async fn a_stream_that_changes_its_leader_under_load_has_every_event_once_and_in
     );
     stop(publisher).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_event_overtakes_one_that_got_lost_on_its_way() {
+    let config = |deny: &str| {
+        format!(
+            "jetstream {{ store_dir: \"STORE\" }}\n\
+             authorization {{ users: [ {{ user: host, password: pw, permissions: \
+             {{ publish: {{ allow: \">\", deny: [{deny}] }} }} }} ] }}"
+        )
+    };
+    // Of a whole window that is under way, the server throws one event away.
+    let mut server = NatsServer::configured(&config("\"ennio.pr.>\""));
+    let url = server.url().replace("nats://", "nats://host:pw@");
+    let log = Log::new();
+    let mut committed = log.commit_some(50, EventType::CiFailing).await;
+    committed.extend(log.commit_some(1, EventType::PrCreated).await);
+    committed.extend(log.commit_some(100, EventType::CiFailing).await);
+    let publisher = log.publish_with(own(&url, ""));
+    is(&publisher, |now| now.state == NatsState::Held && now.cursor == 50).await;
+    server.kill();
+    server.reconfigure(&config(""));
+    server.start();
+    reaches(&publisher, 151).await;
+    let options = async_nats::ConnectOptions::with_user_and_password("host".into(), "pw".into());
+    let client = options.connect(server.url()).await.unwrap();
+    assert_eq!(
+        without_subject(contents(&client, "ENNIO_EVENTS").await),
+        places_and_ids(&committed)
+    );
+    stop(publisher).await;
+}
