@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::{
     control::CommandName,
-    nats::{NatsUrl, Prefix},
+    nats::{NatsUrl, Prefix, StreamOptions},
     plugin::{KeySource, WatchMode},
     retention::Policy,
     strict_toml,
@@ -123,6 +123,26 @@ pub struct NatsConfig {
     /// Like `nats://127.0.0.1:4222`. Nothing is published without one.
     #[serde(deserialize_with = "parsed")]
     pub url: Option<NatsUrl>,
+    /// A credentials file (`.creds`): a user's JWT and the seed of its nkey.
+    pub credentials_file: Option<PathBuf>,
+    /// A file that holds the seed of a user's nkey.
+    pub nkey_file: Option<PathBuf>,
+    /// A user's name; its password is in `password_file`.
+    pub user: Option<String>,
+    /// A file that holds the user's password.
+    pub password_file: Option<PathBuf>,
+    /// A file that holds a token.
+    pub token_file: Option<PathBuf>,
+    /// The authorities that may have signed the server's certificate, PEM. Default: the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The host's own certificate, PEM.
+    pub cert_file: Option<PathBuf>,
+    /// Its private key, PEM.
+    pub key_file: Option<PathBuf>,
+    /// Publish to a JetStream stream of the host's own. Default: no.
+    pub jetstream: bool,
+    /// That stream.
+    pub stream: StreamOptions,
     /// The first token of every subject on the wire. Default `ennio`.
     #[serde(deserialize_with = "parsed")]
     pub prefix: Option<Prefix>,
@@ -133,7 +153,21 @@ pub struct NatsConfig {
 
 impl Default for NatsConfig {
     fn default() -> Self {
-        Self { url: None, prefix: None, commands: vec![CommandName::Status] }
+        Self {
+            url: None,
+            credentials_file: None,
+            nkey_file: None,
+            user: None,
+            password_file: None,
+            token_file: None,
+            ca_file: None,
+            cert_file: None,
+            key_file: None,
+            jetstream: false,
+            stream: StreamOptions::default(),
+            prefix: None,
+            commands: vec![CommandName::Status],
+        }
     }
 }
 
@@ -234,6 +268,7 @@ mod tests {
             full.api.token_file.is_some()
                 && full.plugins.folder.is_some()
                 && full.nats.url.is_some()
+                && full.nats.stream.max_age.is_some()
                 && !full.retention.keeps_everything()
         );
     }

@@ -30,6 +30,7 @@ mod events;
 mod filters;
 mod gentle;
 mod input;
+mod nats;
 mod output;
 mod plugin;
 mod prune;

@@ -14,11 +14,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
 use tracing_subscriber::EnvFilter;
 
+use super::nats;
 use crate::{
     api::{Guard, Server, Token},
     config::{Config, LogConfig, LogFormat},
     host::Host,
-    nats::{NatsOptions, NatsUrl},
+    nats::NatsOptions,
     plugin::{TrustedKeys, WatchMode, WatchOptions},
 };
 
@@ -44,9 +45,8 @@ pub(super) struct Args {
     /// How changes of the plugin folder are found: `auto`, or `poll` for a network file system [default: auto]
     #[arg(long, env = "ENNIO_WATCH", value_name = "MODE")]
     watch: Option<WatchMode>,
-    /// NATS server that committed events are published to [default: none]
-    #[arg(long, env = "ENNIO_NATS", value_name = "URL", hide_env_values = true)]
-    nats: Option<NatsUrl>,
+    #[command(flatten)]
+    nats: nats::Args,
     /// Bearer token that every request has to carry [default: none]
     #[arg(long, env = "ENNIO_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     token: Option<String>,
@@ -58,7 +58,7 @@ pub(super) struct Args {
 /// Serves until a signal or a failed database ends it.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let begun = Instant::now();
-    let (config, token) = configure(args)?;
+    let (config, token, nats) = configure(args)?;
     start_logging(&config.log)?;
     let guard = Guard::new(config.api.listen, token, config.api.hosts.clone())?;
 
@@ -77,9 +77,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     builder = builder.trusted_keys(TrustedKeys::read(&config.plugins.trusted_keys)?);
     builder = builder.nats_commands(config.nats.commands.clone());
     builder = builder.retention(config.retention.clone());
-    if let Some(url) = config.nats.url.clone() {
-        let prefix = config.nats.prefix.clone().unwrap_or_default();
-        builder = builder.nats(NatsOptions { url, prefix });
+    if let Some(options) = nats {
+        builder = builder.nats(options);
     }
     let host = Arc::new(builder.start().await?);
     // Before anybody is told that the host is ready: whoever waits for that may send a signal at once.
@@ -117,7 +116,7 @@ fn say(line: &str) {
 }
 
 /// Flags win over variables, which clap has merged, and those over the file.
-fn configure(args: Args) -> anyhow::Result<(Config, Option<Token>)> {
+fn configure(args: Args) -> anyhow::Result<(Config, Option<Token>, Option<NatsOptions>)> {
     let mut config = match &args.config {
         Some(path) => Config::read(path)?,
         None => Config::default(),
@@ -134,9 +133,6 @@ fn configure(args: Args) -> anyhow::Result<(Config, Option<Token>)> {
     if let Some(mode) = args.watch {
         config.plugins.watch = mode;
     }
-    if let Some(url) = args.nats {
-        config.nats.url = Some(url);
-    }
     if let Some(filter) = args.log {
         config.log.filter = filter;
     }
@@ -149,7 +145,8 @@ fn configure(args: Args) -> anyhow::Result<(Config, Option<Token>)> {
         }
         (None, None) => None,
     };
-    Ok((config, token))
+    let nats = args.nats.options(&config.nats)?;
+    Ok((config, token, nats))
 }
 
 fn start_logging(config: &LogConfig) -> anyhow::Result<()> {

@@ -6,6 +6,10 @@ use serde::Deserialize;
 /// A message is larger than the stream takes: the one refusal that no waiting cures.
 const MESSAGE_EXCEEDS_MAXIMUM: u64 = 10_054;
 
+/// A cluster without a leader; a stream that is off line; an event before this one that is missing;
+/// this event, which is just being stored.
+const AGAIN: [u64; 6] = [10_008, 10_009, 10_070, 10_118, 10_158, 10_194];
+
 /// An answer to an event that was sent to a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
@@ -15,6 +19,9 @@ pub(super) enum Answer {
     TooLarge(String),
     /// The stream does not take it now.
     Refused(String),
+    /// Nobody is to blame, and sending it again helps: a stream between two leaders, or one that has
+    /// not stored what comes before it.
+    Again(String),
     /// Not from a stream: anybody who listens to the subject may answer, and means nothing by it.
     Foreign,
 }
@@ -39,12 +46,15 @@ pub(super) struct Refusal {
 /// Reads an answer.
 pub(super) fn read(status: Option<StatusCode>, payload: &[u8]) -> Answer {
     if status == Some(StatusCode::NO_RESPONDERS) {
-        return Answer::Refused("no stream answers for the subject any more".into());
+        return Answer::Again("no stream answers for the subject any more".into());
     }
     let Ok(body) = serde_json::from_slice::<Body>(payload) else { return Answer::Foreign };
     match body {
         Body { error: Some(refusal), .. } if refusal.err_code == MESSAGE_EXCEEDS_MAXIMUM => {
             Answer::TooLarge(refusal.description)
+        }
+        Body { error: Some(refusal), .. } if AGAIN.contains(&refusal.err_code) => {
+            Answer::Again(refusal.to_string())
         }
         Body { error: Some(refusal), .. } => Answer::Refused(refusal.to_string()),
         Body { stream: Some(stream), seq: Some(_), duplicate, .. } => {
@@ -86,6 +96,8 @@ mod tests {
             Answer::TooLarge("message size exceeds maximum allowed".into())
         );
         let nobody = super::read(Some(StatusCode::NO_RESPONDERS), b"");
-        assert!(matches!(nobody, Answer::Refused(_)), "{nobody:?}");
+        assert!(matches!(nobody, Answer::Again(_)), "{nobody:?}");
+        let missing = read(r#"{"error":{"err_code":10070,"description":"wrong last msg ID: x"}}"#);
+        assert!(matches!(missing, Answer::Again(_)), "{missing:?}");
     }
 }

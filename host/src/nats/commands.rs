@@ -99,12 +99,10 @@ impl Listener {
         stop: &mut watch::Receiver<bool>,
     ) -> Result<std::convert::Infallible, (End, bool)> {
         let before = |reason: String| (End::Lost(reason), false);
-        let server = self.options.url.server(attempt).cloned();
-        let server = server.ok_or_else(|| before("no server is configured".into()))?;
         let mut connection = tokio::select! {
             biased;
             () = asked_to_stop(stop) => return Err((End::Stopped, false)),
-            opened = Connection::open(&server, "ennio commands") => {
+            opened = Connection::open(&self.options, attempt, "ennio commands") => {
                 opened.map_err(|e| before(e.to_string()))?
             }
         };

@@ -18,7 +18,7 @@ use std::fmt;
 
 use async_nats::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{NATS_MESSAGE_ID, ParseHeaderValueError},
+    header::{NATS_EXPECTED_LAST_MESSAGE_ID, NATS_MESSAGE_ID, ParseHeaderValueError},
 };
 use bytes::Bytes;
 use thiserror::Error;
@@ -128,6 +128,17 @@ impl Message {
             .map_err(|e| Unsendable::Malformed(e.to_string()))?
             .into();
         Ok(Self { subject, headers, payload })
+    }
+
+    /// To be stored behind the event `last`, or not at all.
+    ///
+    /// # Errors
+    /// [`Unsendable::Malformed`], which for an id does not happen.
+    pub(super) fn behind(mut self, last: EventId) -> Result<Self, Unsendable> {
+        let id =
+            value(&last).map_err(|_| Unsendable::Malformed("an id holds a line break".into()))?;
+        self.headers.insert(NATS_EXPECTED_LAST_MESSAGE_ID, id);
+        Ok(self)
     }
 
     /// What the server counts against its `max_payload`: headers and payload, in bytes.

@@ -45,6 +45,7 @@
 //! only file that both talks to the server and decides what comes next, by asking `window`, `ack`,
 //! `coverage` and `retry`, which are plain functions of what was seen.
 
+mod access;
 mod ack;
 mod commands;
 mod connection;
@@ -55,12 +56,16 @@ mod publisher;
 mod retry;
 mod session;
 mod status;
+mod stream;
+mod stream_options;
 mod window;
 
+pub use access::{Access, AccessError, AccessOptions, Secret};
 pub use commands::CommandListener;
 pub use options::{NatsOptions, NatsUrl, NatsUrlError, Prefix};
 pub use publisher::{CURSOR, Publisher, StopError};
 pub use status::{NatsState, NatsStatus, Snapshot};
+pub use stream_options::{Replicas, Storage, StreamName, StreamOptions, Window};
 
 #[cfg(test)]
 #[expect(unreachable_pub, reason = "taken in by tests outside of the crate as well")]

@@ -136,7 +136,9 @@ async fn run(context: Context) {
         match end {
             End::Stopped => return,
             End::Lost(reason) => context.report.failed(NatsState::Away, reason),
-            End::Held(reason) => context.report.failed(NatsState::Held, reason),
+            End::Interrupted(reason) | End::Held(reason) => {
+                context.report.failed(NatsState::Held, reason)
+            }
         }
         debug!("the next NATS session starts in {wait:?}");
         tokio::select! {

@@ -16,14 +16,14 @@ use super::{
     connection::{Connection, Heard, Reply, ReplyTo},
     coverage::{self, Coverage, CoverageError},
     message::{Message, Unsendable, WireSubject},
-    options,
     retry::End,
     status::{Counts, Reporter},
+    stream::{Stream, StreamError},
     window::{CONFIRM_WITHIN, Proof, Window},
 };
 use crate::{
     bus::{Bus, Subscription, SubscriptionError},
-    event::{LogEntry, Selection, Seq},
+    event::{EventId, LogEntry, Selection, Seq},
     store::{Effect, Place, Store, StoreError},
 };
 
@@ -44,6 +44,14 @@ pub(super) struct Context {
     pub(super) stop: watch::Receiver<Option<tokio::time::Instant>>,
 }
 
+impl Context {
+    /// The stream that the host owns.
+    fn stream(&self) -> Option<Stream<'_>> {
+        let options = self.options.stream.as_ref()?;
+        Some(Stream::new(options, &self.options.prefix))
+    }
+}
+
 struct Session<'a> {
     context: &'a Context,
     connection: Connection,
@@ -55,6 +63,8 @@ struct Session<'a> {
     skipped: Vec<(Seq, String)>,
     /// What was sent last, in this session or before.
     previous: Seq,
+    /// The same, when it was sent in this session.
+    last: Option<EventId>,
     /// On disk.
     saved: Place,
     /// Confirmed at the last tick.
@@ -103,17 +113,24 @@ async fn open<'a>(
     legacy: &Legacy,
 ) -> Result<Session<'a>, End> {
     let cursor = legacy.cursor;
-    let Some(server) = context.options.url.server(attempt) else {
-        return Err(End::Lost("no server is configured".into()));
-    };
-    let mut connection = Connection::open(server, "ennio publisher")
+    let mut connection = Connection::open(&context.options, attempt, "ennio publisher")
         .await
         .map_err(|error| End::Lost(error.to_string()))?;
-    let ask = coverage::ask(connection.client().clone(), context.options.prefix.clone());
-    // A complaint says more than that no answer came.
-    let coverage = connection.ask(ask).await.map_err(|reason| CoverageError { reason }).flatten();
-    let coverage = coverage.map_err(|error| End::Held(error.to_string()))?;
-    context.report.connected(&options::redacted(server.as_url_str()));
+    let client = connection.client().clone();
+    let (coverage, cursor) = match context.stream() {
+        Some(stream) => {
+            let (origin, head) = (context.store.origin(), context.bus.head());
+            let opened = connection.ask(stream.open(&client, origin, cursor, head)).await;
+            // A complaint says more than that no answer came.
+            opened.map_err(End::Held)??
+        }
+        None => {
+            let ask = coverage::ask(client, context.options.prefix.clone());
+            let coverage = connection.ask(ask).await.map_err(|reason| CoverageError { reason });
+            (coverage.flatten().map_err(|error| End::Held(error.to_string()))?, cursor)
+        }
+    };
+    context.report.connected(connection.server());
     context.report.covered_by(coverage.names());
     Ok(Session {
         context,
@@ -124,7 +141,8 @@ async fn open<'a>(
         counts: Counts::default(),
         skipped: Vec::new(),
         previous: cursor.taken,
-        saved: cursor,
+        last: None,
+        saved: legacy.cursor,
         confirmed: cursor,
         settled: cursor,
         suspicion: legacy.complaint.clone(),
@@ -151,7 +169,7 @@ impl Session<'_> {
     ) -> Result<(), End> {
         let mut tick = interval(SAVE_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut look: Fuse<BoxFuture<'_, Result<Coverage, CoverageError>>> = Fuse::terminated();
+        let mut look: Fuse<BoxFuture<'_, Result<Coverage, End>>> = Fuse::terminated();
         let mut looked = Instant::now();
         // Once set, nothing new is sent; what is under way has until then to be confirmed.
         let mut until: Option<tokio::time::Instant> = None;
@@ -175,14 +193,14 @@ impl Session<'_> {
                     }
                     if looked.elapsed() >= LOOK_EVERY && look.is_terminated() {
                         looked = Instant::now();
-                        let prefix = self.context.options.prefix.clone();
-                        look = coverage::ask(self.connection.client().clone(), prefix).boxed().fuse();
+                        look = look_again(self.context, self.connection.client().clone()).boxed().fuse();
                     }
                 }
                 coverage = &mut look, if !look.is_terminated() => match coverage {
                     Ok(coverage) => self.cover(coverage),
                     // What was known still holds; a stream that is gone will not acknowledge.
-                    Err(error) => self.context.report.warn(error.to_string()),
+                    Err(End::Lost(reason)) => self.context.report.warn(reason),
+                    Err(end) => return Err(end),
                 },
                 heard = self.connection.hear() => match heard {
                     Heard::Reply(reply) => self.hear(&reply)?,
@@ -253,7 +271,7 @@ impl Session<'_> {
         let covered = self.coverage.covers(message.subject.as_subject());
         let proof = if covered { Proof::Stream } else { Proof::Marker };
         let token = self.window.push(entry.seq, message.size(), proof, Instant::now());
-        self.previous = entry.seq;
+        (self.previous, self.last) = (entry.seq, Some(entry.event.id));
         self.counts.sent += 1;
         patiently(self.connection.send(message, covered.then_some(token)), stop).await
     }
@@ -261,6 +279,10 @@ impl Session<'_> {
     fn message(&self, entry: &LogEntry) -> Result<Message, Unsendable> {
         let (prefix, origin) = (&self.context.options.prefix, self.context.store.origin());
         let message = Message::new(entry, prefix, origin, self.previous)?;
+        let message = match self.last.filter(|_| self.context.options.stream.is_some()) {
+            Some(last) => message.behind(last)?,
+            None => message,
+        };
         let (size, limit) = (message.size(), self.connection.max_payload());
         if size > limit {
             // The server would close the connection, again and again.
@@ -290,13 +312,16 @@ impl Session<'_> {
             Answer::Stored { stream, duplicate } if self.coverage.has(&stream) => {
                 self.counts.acknowledged += 1;
                 self.counts.duplicates += u64::from(duplicate);
-                self.window.answered(token);
+                self.window.answered(token, Instant::now());
             }
             Answer::Stored { stream, .. } => debug!("event {seq}: {stream} is no stream of ours"),
             Answer::Foreign => debug!("event {seq}: somebody answered who is no stream"),
             Answer::TooLarge(reason) => {
                 self.skip(seq, &Unsendable::TooLargeForStream(reason));
-                self.window.refused(token);
+                self.window.refused(token, Instant::now());
+            }
+            Answer::Again(reason) => {
+                return Err(End::Interrupted(format!("event {seq}: {reason}")));
             }
             Answer::Refused(reason) => return Err(End::Held(format!("event {seq}: {reason}"))),
         }
@@ -319,9 +344,9 @@ impl Session<'_> {
         if let Some(complaint) = self.connection.complained() {
             return Err(End::Held(complaint));
         }
-        if let Some(seq) = self.window.overdue(Instant::now()) {
-            let seconds = CONFIRM_WITHIN.as_secs();
-            return Err(End::Held(format!("event {seq}: not confirmed within {seconds} s")));
+        if let Some((seq, limit)) = self.window.overdue(Instant::now()) {
+            let reason = format!("event {seq}: not confirmed within {} s", limit.as_secs());
+            return Err(End::Interrupted(reason));
         }
         // Events that nobody sends, because a filter hid them, are done as well.
         self.window.pass(self.followed());
@@ -361,13 +386,26 @@ impl Session<'_> {
         };
         let end = match self.save(cursor).await {
             Err(unsaved) if end != End::Stopped => unsaved,
-            Err(End::Held(reason) | End::Lost(reason)) => {
+            Err(End::Held(reason) | End::Lost(reason) | End::Interrupted(reason)) => {
                 self.context.report.warn(reason);
                 end
             }
             Ok(()) | Err(End::Stopped) => end,
         };
         (end, Legacy { cursor, complaint })
+    }
+}
+
+/// What the streams cover now. `Lost` when that cannot be found out at the moment.
+async fn look_again(context: &Context, client: async_nats::Client) -> Result<Coverage, End> {
+    match context.stream() {
+        Some(stream) => stream.check(&client).await.map_err(|error| match error {
+            StreamError::Unavailable { .. } => End::Lost(error.to_string()),
+            other => other.into(),
+        }),
+        None => coverage::ask(client, context.options.prefix.clone())
+            .await
+            .map_err(|error| End::Lost(error.to_string())),
     }
 }
 

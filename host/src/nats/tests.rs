@@ -2,6 +2,8 @@
 
 mod away;
 mod core;
+mod own;
+mod own_faults;
 mod patterns;
 mod streams;
 
@@ -11,7 +13,7 @@ use async_nats::jetstream;
 use futures::{FutureExt, StreamExt};
 
 use super::{
-    testing::{DEADLINE, NatsServer},
+    testing::{DEADLINE, NatsCluster, NatsServer},
     *,
 };
 use crate::{

@@ -24,9 +24,13 @@ const MAX_BYTES: usize = 8 << 20;
 /// window is still half full.
 const MARK_EVERY: usize = MAX_EVENTS / 4;
 
-/// How long a confirmation may take, in seconds; then the connection or the stream counts as
-/// broken. A stream that syncs each write to a slow disk needs well below one.
+/// How long a confirmation may take; then the connection or the stream counts as broken. A stream that
+/// syncs each write to a slow disk needs well below a second.
 pub(super) const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long a stream that owes an answer may give none at all. Between two leaders, what is under way
+/// gets lost without a word; to send it again then costs little, and there is no other sign.
+const SILENT_FOR: Duration = Duration::from_secs(2);
 
 /// The number of an event within one session, from 0.
 pub(super) type Token = u64;
@@ -57,6 +61,8 @@ pub(super) struct Window {
     limit: usize,
     unmarked: usize,
     confirmed: Place,
+    /// When something was last confirmed.
+    heard: Option<Instant>,
 }
 
 impl Window {
@@ -64,7 +70,15 @@ impl Window {
     pub(super) fn new(confirmed: Place) -> Self {
         // One event at first: where the server refuses, only this one is sent again and again, and
         // no later one overtakes it.
-        Self { sent: VecDeque::new(), oldest: 0, bytes: 0, limit: 1, unmarked: 0, confirmed }
+        Self {
+            sent: VecDeque::new(),
+            oldest: 0,
+            bytes: 0,
+            limit: 1,
+            unmarked: 0,
+            confirmed,
+            heard: None,
+        }
     }
 
     /// Whether another event may be sent.
@@ -137,29 +151,36 @@ impl Window {
     }
 
     /// The stream has the event.
-    pub(super) fn answered(&mut self, token: Token) {
-        self.settle(token, true);
+    pub(super) fn answered(&mut self, token: Token, now: Instant) {
+        self.settle(token, true, now);
     }
 
     /// The stream never takes the event.
-    pub(super) fn refused(&mut self, token: Token) {
-        self.settle(token, false);
+    pub(super) fn refused(&mut self, token: Token, now: Instant) {
+        self.settle(token, false, now);
     }
 
-    fn settle(&mut self, token: Token, is_taken: bool) {
+    fn settle(&mut self, token: Token, is_taken: bool, now: Instant) {
         if self.waiting(token).is_some()
             && let Ok(at) = usize::try_from(token - self.oldest)
             && let Some(sent) = self.sent.get_mut(at)
         {
             (sent.waits_for, sent.is_taken) = (None, is_taken);
+            self.heard = Some(now);
             self.advance();
         }
     }
 
-    /// The oldest event, when it has waited too long.
-    pub(super) fn overdue(&self, now: Instant) -> Option<Seq> {
+    /// The oldest event and how long it may wait, when it has waited too long.
+    pub(super) fn overdue(&self, now: Instant) -> Option<(Seq, Duration)> {
         let oldest = self.sent.front()?;
-        (now.saturating_duration_since(oldest.at) > CONFIRM_WITHIN).then_some(oldest.seq)
+        let is_longer = |since: Instant, limit| now.saturating_duration_since(since) > limit;
+        let silent_since = self.heard.map_or(oldest.at, |heard| heard.max(oldest.at));
+        if is_longer(oldest.at, CONFIRM_WITHIN) {
+            return Some((oldest.seq, CONFIRM_WITHIN));
+        }
+        let owes = oldest.waits_for == Some(Proof::Stream);
+        (owes && is_longer(silent_since, SILENT_FOR)).then_some((oldest.seq, SILENT_FOR))
     }
 
     fn next_token(&self) -> Token {
@@ -192,7 +213,7 @@ mod tests {
         assert!(window.has_room());
         let token = window.push(8, 100, Proof::Stream, now);
         assert!(!window.has_room());
-        window.answered(token);
+        window.answered(token, now);
         assert_eq!((window.confirmed().seq, window.is_empty()), (8, true));
         for seq in 9..9 + MAX_EVENTS as Seq {
             assert!(window.has_room());
@@ -205,7 +226,7 @@ mod tests {
     fn large_events_close_the_window_early() {
         let mut window = Window::new(Place::default());
         let token = window.push(1, 1, Proof::Stream, Instant::now());
-        window.answered(token);
+        window.answered(token, Instant::now());
         let fit = (1..).take_while(|i| {
             let room = window.has_room();
             window.push(1 + i, 1 << 20, Proof::Stream, Instant::now());
@@ -227,9 +248,9 @@ mod tests {
         window.skip(5, now);
         window.marker_back(marker);
         assert_eq!(window.confirmed().seq, 0);
-        window.answered(first);
+        window.answered(first, now);
         assert_eq!(window.confirmed().seq, 2, "3 was sent behind the marker");
-        window.answered(third);
+        window.answered(third, now);
         assert_eq!(window.confirmed().seq, 2, "no stream answers for 3");
         let marker = window.mark();
         window.marker_back(marker);
@@ -237,7 +258,7 @@ mod tests {
         window.pass(9);
         assert_eq!(window.confirmed(), Place { seq: 9, taken: 3 });
         let large = window.push(10, 1, Proof::Stream, now);
-        window.refused(large);
+        window.refused(large, now);
         assert_eq!(window.confirmed(), Place { seq: 10, taken: 3 });
     }
 
@@ -247,7 +268,22 @@ mod tests {
         let mut window = Window::new(Place::default());
         window.push(1, 1, Proof::Marker, now);
         assert_eq!(window.overdue(now + CONFIRM_WITHIN), None);
-        assert_eq!(window.overdue(now + CONFIRM_WITHIN + Duration::from_millis(1)), Some(1));
+        let late = now + CONFIRM_WITHIN + Duration::from_millis(1);
+        assert_eq!(window.overdue(late), Some((1, CONFIRM_WITHIN)));
+    }
+
+    #[test]
+    fn a_stream_that_says_nothing_for_two_seconds_is_not_waited_for() {
+        let (now, moment) = (Instant::now(), Duration::from_millis(1));
+        let mut window = Window::new(Place::default());
+        let first = window.push(1, 1, Proof::Stream, now);
+        assert_eq!(window.overdue(now + SILENT_FOR), None);
+        assert_eq!(window.overdue(now + SILENT_FOR + moment), Some((1, SILENT_FOR)));
+        // A slow one that answers one after the other is waited for.
+        window.push(2, 1, Proof::Stream, now);
+        window.answered(first, now + SILENT_FOR);
+        assert_eq!(window.overdue(now + SILENT_FOR * 2), None);
+        assert_eq!(window.overdue(now + SILENT_FOR * 2 + moment), Some((2, SILENT_FOR)));
     }
 
     proptest! {
@@ -284,7 +320,7 @@ mod tests {
                     _ if model.is_empty() => {}
                     _ => {
                         let at = index.index(model.len());
-                        window.answered(model[at].1);
+                        window.answered(model[at].1, now);
                         model[at].0 = model[at].0.filter(|proof| *proof == Proof::Marker);
                     }
                 }

@@ -49,7 +49,8 @@ async fn the_prefix_is_the_first_token_on_the_wire_and_streams_are_found_under_i
     let log = Log::new();
     log.commit_some(5, EventType::CiFailing).await;
     let prefix = "acme".parse().unwrap();
-    let publisher = log.publish_with(NatsOptions { url: server.url().parse().unwrap(), prefix });
+    let publisher =
+        log.publish_with(NatsOptions { prefix, ..NatsOptions::new(server.url().parse().unwrap()) });
     let status = reaches(&publisher, 5).await;
     assert_eq!((status.streams, status.acknowledged), (vec!["OURS".to_owned()], 5));
     let contents = contents(&client, "OURS").await;

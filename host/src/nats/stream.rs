@@ -1,0 +1,363 @@
+//! The stream that the host owns, on the server: made when it is not there, compared with the
+//! configuration when it is, never changed. What it holds last says from where to go on.
+//!
+//! One log writes to it. Each event but the first of a connection is sent with the id of the one
+//! before it as a condition (`Nats-Expected-Last-Msg-Id`), so whatever gets lost between a server that
+//! ends and one that takes over, no later event is stored without the earlier ones. What is sent
+//! again is taken up behind the stream's last event, not behind the last acknowledgement that was
+//! heard: so a stream has each event once however long the host was cut off, and gets again what a
+//! server lost with its disk.
+//!
+//! Asked in the server's own words, as `coverage` does.
+
+use async_nats::{Client, client::RequestErrorKind};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use serde::{Deserialize, de::DeserializeOwned};
+use thiserror::Error;
+use tracing::{info, warn};
+
+use super::{
+    Prefix, StreamOptions,
+    ack::Refusal,
+    coverage::{self, Coverage, NOT_ENABLED},
+    message,
+    retry::End,
+    stream_options::Found,
+};
+use crate::{
+    event::{LogId, Seq},
+    store::Place,
+};
+
+const NOT_FOUND: u64 = 10_059;
+const NO_MESSAGE: u64 = 10_037;
+const OVERLAP: u64 = 10_065;
+
+/// A cluster, or a stream of one, has no leader at the moment, or not all of its servers are there.
+const NO_LEADER: [u64; 4] = [10_008, 10_009, 10_118, 10_194];
+
+/// The host's stream, as the session sees it.
+pub(super) struct Stream<'a> {
+    name: String,
+    options: &'a StreamOptions,
+    prefix: &'a Prefix,
+}
+
+/// Why nothing is sent to the stream.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(super) enum StreamError {
+    #[error(
+        "JetStream is not enabled for the host's account (start the server with `jetstream` in its \
+         configuration or with -js, or leave `jetstream` out of [nats])"
+    )]
+    NotEnabled,
+    #[error("stream {stream} is not as [nats.stream] says: {differences}")]
+    Differs { stream: String, differences: String },
+    #[error(
+        "stream {stream} cannot be made: {reason}: {others} (take the subjects of events from it with \
+         `nats stream edit`, or delete it, or give this host a `prefix` of its own in [nats])"
+    )]
+    Overlaps { stream: String, reason: String, others: String },
+    #[error(
+        "stream {stream} holds events of another log: {found}, up to its event {seq}; this one is \
+         {origin} (two hosts need a `prefix` each in [nats]; where this log takes the other's place, \
+         `nats stream purge {stream}` empties the stream)"
+    )]
+    Foreign { stream: String, found: LogId, seq: Seq, origin: LogId },
+    #[error(
+        "stream {stream} holds events of this log up to {seq}, but the log ends at {head}: the database \
+         is an older copy (bring back the newer one; where it is lost, `nats stream purge {stream}` \
+         empties the stream)"
+    )]
+    Ahead { stream: String, seq: Seq, head: Seq },
+    #[error("stream {0} is gone")]
+    Gone(String),
+    #[error("stream {stream}: {reason} (the host's NATS user needs to publish to {subject})")]
+    Refused { stream: String, reason: String, subject: String },
+    #[error("stream {stream} cannot be asked at the moment: {reason}")]
+    Unavailable { stream: String, reason: String },
+}
+
+impl From<StreamError> for End {
+    fn from(error: StreamError) -> Self {
+        match error {
+            StreamError::Gone(_) | StreamError::Unavailable { .. } => {
+                Self::Interrupted(error.to_string())
+            }
+            _ => Self::Held(error.to_string()),
+        }
+    }
+}
+
+/// What the stream holds last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Last {
+    origin: LogId,
+    seq: Seq,
+    /// Nothing behind it was removed by hand.
+    is_end: bool,
+}
+
+#[derive(Deserialize)]
+struct Info {
+    config: Found,
+    #[serde(default)]
+    state: State,
+}
+
+#[derive(Deserialize, Default)]
+struct State {
+    #[serde(default)]
+    last_seq: u64,
+}
+
+#[derive(Deserialize)]
+struct Stored {
+    message: StoredMessage,
+}
+
+#[derive(Deserialize)]
+struct StoredMessage {
+    seq: u64,
+    #[serde(default)]
+    hdrs: String,
+}
+
+/// Why a question has no answer.
+enum NoAnswer {
+    NoResponders,
+    Refusal(Refusal),
+    Other(String),
+}
+
+impl<'a> Stream<'a> {
+    pub(super) fn new(options: &'a StreamOptions, prefix: &'a Prefix) -> Self {
+        Self { name: options.name(prefix), options, prefix }
+    }
+
+    /// Makes the stream where it is not there, and finds out from where to go on: behind `cursor`,
+    /// unless the stream itself says otherwise. `head` is the end of the log `origin`.
+    pub(super) async fn open(
+        &self,
+        client: &Client,
+        origin: LogId,
+        cursor: Place,
+        head: Seq,
+    ) -> Result<(Coverage, Place), StreamError> {
+        let info = match self.look(client).await {
+            Err(StreamError::Gone(_)) => {
+                let info = self.make(client).await?;
+                self.tell_made(cursor);
+                info
+            }
+            found => found?,
+        };
+        let last = match info.state.last_seq {
+            0 => None,
+            end => self.last(client, end).await?,
+        };
+        let place = self.place(last, origin, cursor, head)?;
+        Ok((self.coverage(&info), place))
+    }
+
+    /// Whether the stream is still there and as it shall be.
+    pub(super) async fn check(&self, client: &Client) -> Result<Coverage, StreamError> {
+        self.look(client).await.map(|info| self.coverage(&info))
+    }
+
+    async fn look(&self, client: &Client) -> Result<Info, StreamError> {
+        let subject = format!("$JS.API.STREAM.INFO.{}", self.name);
+        match ask::<Info>(client, &subject, String::new()).await {
+            Ok(info) => self.as_configured(info),
+            Err(NoAnswer::Refusal(refusal)) if refusal.err_code == NOT_FOUND => {
+                Err(StreamError::Gone(self.name.clone()))
+            }
+            Err(other) => Err(self.error(other, subject)),
+        }
+    }
+
+    fn as_configured(&self, info: Info) -> Result<Info, StreamError> {
+        let differences = self.options.differences(self.prefix, &info.config);
+        match differences.is_empty() {
+            true => Ok(info),
+            false => {
+                let all: Vec<_> = differences.iter().map(ToString::to_string).collect();
+                Err(StreamError::Differs { stream: self.name.clone(), differences: all.join("; ") })
+            }
+        }
+    }
+
+    async fn make(&self, client: &Client) -> Result<Info, StreamError> {
+        let subject = format!("$JS.API.STREAM.CREATE.{}", self.name);
+        let config = self.options.config(self.prefix).to_string();
+        match ask::<Info>(client, &subject, config).await {
+            Ok(info) => self.as_configured(info),
+            Err(NoAnswer::Refusal(refusal)) if refusal.err_code == OVERLAP => {
+                Err(StreamError::Overlaps {
+                    stream: self.name.clone(),
+                    reason: refusal.to_string(),
+                    others: self.others(client).await,
+                })
+            }
+            Err(other) => Err(self.error(other, subject)),
+        }
+    }
+
+    fn tell_made(&self, cursor: Place) {
+        let name = &self.name;
+        match cursor.taken {
+            0 => info!("made the NATS stream {name}, which was not there"),
+            taken => warn!(
+                "the NATS stream {name} was not there, though events up to {taken} have been \
+                 published: it was made anew, and begins with what comes behind event {}",
+                cursor.seq
+            ),
+        }
+    }
+
+    /// The streams that take in events already.
+    async fn others(&self, client: &Client) -> String {
+        match coverage::ask(client.clone(), self.prefix.clone()).await {
+            Ok(others) => others.to_string(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    /// What the stream holds last, unless somebody else has sent it. `end` is its last sequence.
+    async fn last(&self, client: &Client, end: u64) -> Result<Option<Last>, StreamError> {
+        let subject = format!("$JS.API.STREAM.MSG.GET.{}", self.name);
+        match ask::<Stored>(client, &subject, r#"{"last_by_subj":">"}"#.into()).await {
+            Ok(stored) => Ok(envelope(&stored.message, end)),
+            Err(NoAnswer::Refusal(refusal)) if refusal.err_code == NO_MESSAGE => Ok(None),
+            Err(other) => Err(self.error(other, subject)),
+        }
+    }
+
+    fn place(
+        &self,
+        last: Option<Last>,
+        origin: LogId,
+        cursor: Place,
+        head: Seq,
+    ) -> Result<Place, StreamError> {
+        let Some(Last { origin: found, seq, is_end }) = last else { return Ok(cursor) };
+        let stream = self.name.clone();
+        if found != origin {
+            return Err(StreamError::Foreign { stream, found, seq, origin });
+        }
+        if seq > head {
+            return Err(StreamError::Ahead { stream, seq, head });
+        }
+        if is_end && seq < cursor.taken {
+            warn!(
+                "the NATS stream {stream} ends with event {seq}, though events up to {} were \
+                 acknowledged: its server lost them, and they are published again",
+                cursor.taken
+            );
+        }
+        // Somebody may have deleted the last one by hand, who does not want it back.
+        if seq > cursor.taken || is_end && seq < cursor.taken {
+            return Ok(Place { seq, taken: seq });
+        }
+        Ok(cursor)
+    }
+
+    fn coverage(&self, info: &Info) -> Coverage {
+        Coverage::of(&self.name, &info.config.subjects)
+    }
+
+    fn error(&self, no_answer: NoAnswer, subject: String) -> StreamError {
+        let stream = self.name.clone();
+        match no_answer {
+            NoAnswer::NoResponders => StreamError::NotEnabled,
+            NoAnswer::Refusal(refusal) if NOT_ENABLED.contains(&refusal.err_code) => {
+                StreamError::NotEnabled
+            }
+            NoAnswer::Refusal(refusal) if NO_LEADER.contains(&refusal.err_code) => {
+                StreamError::Unavailable { stream, reason: refusal.to_string() }
+            }
+            NoAnswer::Refusal(refusal) => {
+                StreamError::Refused { stream, reason: refusal.to_string(), subject }
+            }
+            NoAnswer::Other(reason) => StreamError::Unavailable { stream, reason },
+        }
+    }
+}
+
+/// What the message says of its event; `None` when it is not one of a host's.
+fn envelope(message: &StoredMessage, end: u64) -> Option<Last> {
+    let headers = BASE64.decode(&message.hdrs).ok()?;
+    let headers = String::from_utf8(headers).ok()?;
+    let header = |name: &async_nats::HeaderName| {
+        let name: &str = name.as_ref();
+        let lines = headers.lines().filter_map(|line| line.split_once(':'));
+        lines.filter(|(key, _)| *key == name).map(|(_, value)| value.trim()).next()
+    };
+    let origin = header(&message::ORIGIN)?.parse().ok()?;
+    let seq = header(&message::SEQ)?.parse().ok()?;
+    Some(Last { origin, seq, is_end: message.seq == end })
+}
+
+async fn ask<T: DeserializeOwned>(
+    client: &Client,
+    subject: &str,
+    payload: String,
+) -> Result<T, NoAnswer> {
+    #[derive(Deserialize)]
+    struct Refused {
+        error: Refusal,
+    }
+    let answer = client.request(subject.to_owned(), payload.into()).await;
+    let answer = answer.map_err(|e| match e.kind() {
+        RequestErrorKind::NoResponders => NoAnswer::NoResponders,
+        _ => NoAnswer::Other(format!("{subject}: {e}")),
+    })?;
+    if let Ok(Refused { error }) = serde_json::from_slice(&answer.payload) {
+        return Err(NoAnswer::Refusal(error));
+    }
+    serde_json::from_slice(&answer.payload)
+        .map_err(|e| NoAnswer::Other(format!("{subject}: the answer cannot be read: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OURS: &str = "0b5c29a8-51d1-4a3e-9e0e-6f0d4e8f2a11";
+    const ANOTHERS: &str = "0b5c29a8-51d1-4a3e-9e0e-6f0d4e8f2a12";
+
+    #[test]
+    fn a_stream_says_from_where_to_go_on() {
+        let (options, prefix) = (StreamOptions::default(), Prefix::default());
+        let stream = Stream::new(&options, &prefix);
+        let cursor = Place { seq: 12, taken: 10 };
+        let place = |origin: &str, seq, is_end| {
+            let last = Last { origin: origin.parse().unwrap(), seq, is_end };
+            stream.place(Some(last), OURS.parse().unwrap(), cursor, 20)
+        };
+        assert_eq!(place(OURS, 10, true), Ok(cursor), "what lies between is hidden");
+        assert_eq!(
+            place(OURS, 15, true),
+            Ok(Place { seq: 15, taken: 15 }),
+            "unheard of, but there"
+        );
+        assert_eq!(place(OURS, 7, true), Ok(Place { seq: 7, taken: 7 }), "lost with a disk");
+        assert_eq!(place(OURS, 7, false), Ok(cursor), "deleted by hand");
+        assert!(matches!(place(OURS, 21, true), Err(StreamError::Ahead { seq: 21, head: 20, .. })));
+        assert!(matches!(place(ANOTHERS, 7, true), Err(StreamError::Foreign { seq: 7, .. })));
+        assert_eq!(stream.place(None, OURS.parse().unwrap(), cursor, 20), Ok(cursor), "emptied");
+    }
+
+    #[test]
+    fn a_message_of_somebody_else_says_nothing() {
+        let read =
+            |headers: &str| envelope(&StoredMessage { seq: 5, hdrs: BASE64.encode(headers) }, 5);
+        let ours = format!("NATS/1.0\r\nEnnio-Seq: 7\r\nEnnio-Origin: {OURS}\r\n\r\n");
+        assert_eq!(read(&ours), Some(Last { origin: OURS.parse().unwrap(), seq: 7, is_end: true }));
+        for other in ["", "NATS/1.0\r\nEnnio-Seq: 7\r\n\r\n", "NATS/1.0\r\nEnnio-Origin: x\r\n\r\n"]
+        {
+            assert_eq!(read(other), None, "{other}");
+        }
+        assert_eq!(envelope(&StoredMessage { seq: 5, hdrs: "%".into() }, 5), None);
+    }
+}
