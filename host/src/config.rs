@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::{
     control::CommandName,
-    nats::{NatsUrl, Prefix, StreamOptions},
+    nats::{NatsUrl, OnGap, Prefix, StreamName, StreamOptions},
     plugin::{KeySource, WatchMode},
     retention::Policy,
     strict_toml,
@@ -35,6 +35,9 @@ pub struct Config {
     /// NATS. Off without a URL.
     #[serde(default)]
     pub nats: NatsConfig,
+    /// Another host's log, to be a copy of. Off without a URL.
+    #[serde(default)]
+    pub follow: FollowConfig,
     /// What is deleted from the log. Nothing unless something is said here.
     #[serde(default)]
     pub retention: Policy,
@@ -171,6 +174,19 @@ impl Default for NatsConfig {
     }
 }
 
+/// Another host's log. Who this host is to the server, and the prefix, are those of `[nats]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FollowConfig {
+    /// Like `nats://127.0.0.1:4222`. The log is a host's own without one.
+    #[serde(deserialize_with = "parsed")]
+    pub url: Option<NatsUrl>,
+    /// The stream. Default: the prefix in capitals and `_EVENTS`.
+    pub stream: Option<StreamName>,
+    /// What to do when events are missing from the stream: `continue` or `stop`. Default `continue`.
+    pub on_gap: OnGap,
+}
+
 /// A text that has to be what its type says.
 fn parsed<'de, T, D>(from: D) -> Result<Option<T>, D::Error>
 where
@@ -269,6 +285,8 @@ mod tests {
                 && full.plugins.folder.is_some()
                 && full.nats.url.is_some()
                 && full.nats.stream.max_age.is_some()
+                && full.follow.url.is_some()
+                && full.follow.stream.is_some()
                 && !full.retention.keeps_everything()
         );
     }

@@ -19,11 +19,14 @@ use crate::{
     control::{Command, CommandName, Control as _, ControlError, Origin},
     event::{Draft, LogEntry, PluginName},
     metrics::Metrics,
-    nats::{CURSOR, CommandListener, NatsOptions, NatsStatus, Publisher},
+    nats::{
+        CURSOR, CommandListener, FollowOptions, FollowStatus, Follower, NatsOptions, NatsStatus,
+        NewFollower, Publisher,
+    },
     pipeline::{self, Pipeline, PublishError, Receipt},
     plugin::{
-        Cache, CacheError, Change, Disabled, PluginState, PluginStatus, Registry, RegistryError,
-        TrustedKeys, WatchOptions, Watcher,
+        Cache, CacheError, Change, Disabled, Duty, PluginState, PluginStatus, Registry,
+        RegistryError, TrustedKeys, WatchOptions, Watcher,
     },
     reaction::{Progress, Reactions},
     retention::{Holder, Policy, Retention, RetentionStatus},
@@ -44,9 +47,35 @@ pub enum StartError {
     /// The database.
     #[error("cannot open the database: {0}")]
     Store(#[from] OpenError),
-    /// Which plugins are disabled.
-    #[error("cannot read which plugins are disabled: {0}")]
-    Disabled(#[from] StoreError),
+    /// What the log says about how it is to be run.
+    #[error("cannot read the database: {0}")]
+    Read(#[from] StoreError),
+    /// A host's own log cannot become a copy of another.
+    #[error(
+        "{} is a host's own log, so it cannot become a copy of another one (name a file that does not \
+         exist yet with --db)", database.display()
+    )]
+    OwnLog {
+        /// The database.
+        database: PathBuf,
+    },
+    /// A copy takes no events of its own.
+    #[error(
+        "{} is a copy of another host's log, from stream {stream} (start it with --follow, or name \
+         another file with --db)", database.display()
+    )]
+    Copy {
+        /// The database.
+        database: PathBuf,
+        /// What it was following.
+        stream: String,
+    },
+    /// What a follower has is published already.
+    #[error(
+        "a follower does not publish: the events are in the stream that it follows (leave out either \
+         the NATS server of [nats] or that of [follow])"
+    )]
+    FollowsAndPublishes,
     /// The plugins.
     #[error(transparent)]
     Plugins(#[from] RegistryError),
@@ -65,6 +94,7 @@ pub struct Builder {
     trusted: TrustedKeys,
     nats: Option<NatsOptions>,
     nats_commands: Vec<CommandName>,
+    follow: Option<FollowOptions>,
     clock: Clock,
     retention: Policy,
 }
@@ -76,6 +106,7 @@ pub struct Host {
     pipeline: Pipeline,
     operator: Arc<Operator>,
     nats: Option<NatsStatus>,
+    follow: Option<FollowStatus>,
     retention: Option<RetentionStatus>,
     metrics: Metrics,
     /// Gone once the host is shut down.
@@ -85,10 +116,11 @@ pub struct Host {
 /// What has to be stopped, in the order of the flow.
 struct Running {
     retention: Option<Retention>,
+    follower: Option<Follower>,
     commands: Option<CommandListener>,
     watcher: Option<Watcher>,
     reactions: Reactions,
-    sequencer: pipeline::Running,
+    sequencer: Option<pipeline::Running>,
     nats: Option<Publisher>,
 }
 
@@ -142,6 +174,13 @@ impl Builder {
         self
     }
 
+    /// Makes the log a copy of the one that another host publishes, which takes no events but those.
+    /// Only reactions run, and only such as add no events.
+    pub fn follow(mut self, options: FollowOptions) -> Self {
+        self.follow = Some(options);
+        self
+    }
+
     /// What is deleted from the log, and when. Default: nothing.
     pub fn retention(mut self, policy: Policy) -> Self {
         self.retention = policy;
@@ -154,6 +193,9 @@ impl Builder {
     /// [`StartError`] when the database or the plugin folder cannot be used. A plugin that cannot be
     /// loaded is no error: it is logged and shown by [`Host::plugins`].
     pub async fn start(self) -> Result<Host, StartError> {
+        if self.follow.is_some() && self.nats.is_some() {
+            return Err(StartError::FollowsAndPublishes);
+        }
         let cache = self.cache.unwrap_or_else(|| {
             let mut name = self.database.clone().into_os_string();
             name.push("-plugins");
@@ -164,13 +206,16 @@ impl Builder {
             None => None,
         };
         let state = State::of(&self.database);
-        let registry = Registry::new(self.plugins, cache, state)?.trusting(self.trusted);
+        let duty = if self.follow.is_some() { Duty::OnlyReact } else { Duty::Everything };
+        let registry = Registry::new(self.plugins, cache, state)?;
+        let registry = registry.trusting(self.trusted).with_duty(duty);
         let plugins = Arc::new(registry);
         let metrics = Metrics::default();
         let announcer = Announcer::new();
         let feed = announcer.feed();
         let observer = CommitObserver { announcer, metrics: metrics.clone() };
         let store = Arc::new(Store::open(&self.database, observer)?);
+        check_kind(&store, self.follow.as_ref()).await?;
         let bus = feed.bus(store.reader().clone(), store.head_at_open());
         metrics.head.set(store.head_at_open() as i64);
         for (name, since, by) in store.reader().disabled_plugins().await? {
@@ -178,8 +223,14 @@ impl Builder {
         }
         plugins.rescan(true).await;
         let watcher = Watcher::start(Arc::clone(&plugins), self.watch);
-        let (pipeline, sequencer) =
-            Pipeline::start(Arc::clone(&store), Arc::clone(&plugins), metrics.clone());
+        let (pipeline, sequencer) = match &self.follow {
+            Some(follow) => (Pipeline::barred(&barred(follow)), None),
+            None => {
+                let plugins = Arc::clone(&plugins);
+                let (way, running) = Pipeline::start(Arc::clone(&store), plugins, metrics.clone());
+                (way, Some(running))
+            }
+        };
         let publisher =
             self.nats.clone().map(|nats| Publisher::spawn(nats, Arc::clone(&store), bus.clone()));
         let nats = publisher.as_ref().map(Publisher::status);
@@ -188,12 +239,15 @@ impl Builder {
             Retention::spawn(self.retention, Arc::clone(&store), holders)
         });
         let retention_status = retention.as_ref().map(Retention::status);
+        let follower = self.follow.map(|options| NewFollower::new(options, Arc::clone(&store)));
+        let follow = follower.as_ref().map(NewFollower::status);
         let operator = Arc::new(Operator {
             plugins: Arc::clone(&plugins),
             store: Arc::clone(&store),
             bus: bus.clone(),
             progress: Progress::default(),
             nats: nats.clone(),
+            follow: follow.clone(),
             letters: Mutex::default(),
             retention: retention_status.clone(),
             stop: watch::Sender::new(None),
@@ -208,16 +262,25 @@ impl Builder {
             self.clock,
         )
         .await;
+        // After the reactions have their places: they see all that comes from here on.
+        let follower = follower.map(NewFollower::start);
         let allowed = self.nats_commands;
         let commands = self
             .nats
             .filter(|_| !allowed.is_empty())
             .map(|nats| CommandListener::spawn(nats, allowed, Arc::clone(&operator) as _));
-        let running =
-            Running { retention, commands, watcher, reactions, sequencer, nats: publisher };
+        let running = Running {
+            retention,
+            follower,
+            commands,
+            watcher,
+            reactions,
+            sequencer,
+            nats: publisher,
+        };
         let running = Mutex::new(Some(running));
         let retention = retention_status;
-        Ok(Host { store, bus, pipeline, operator, nats, retention, metrics, running })
+        Ok(Host { store, bus, pipeline, operator, nats, follow, retention, metrics, running })
     }
 }
 
@@ -232,6 +295,7 @@ impl Host {
             trusted: TrustedKeys::default(),
             nats: None,
             nats_commands: vec![CommandName::Status],
+            follow: None,
             clock: Clock::default(),
             retention: Policy::default(),
         }
@@ -357,6 +421,11 @@ impl Host {
         self.nats.as_ref()
     }
 
+    /// How the follower is doing; `None` for a host with a log of its own.
+    pub fn follow(&self) -> Option<&FollowStatus> {
+        self.follow.as_ref()
+    }
+
     /// How retention is doing; `None` for a host that keeps everything.
     pub fn retention(&self) -> Option<&RetentionStatus> {
         self.retention.as_ref()
@@ -383,6 +452,9 @@ impl Host {
         if let Some(retention) = running.retention {
             retention.stop().await;
         }
+        if let Some(follower) = running.follower {
+            follower.stop().await;
+        }
         if let Some(commands) = running.commands {
             commands.stop().await;
         }
@@ -390,7 +462,9 @@ impl Host {
             watcher.stop().await;
         }
         running.reactions.stop().await;
-        running.sequencer.close().await;
+        if let Some(sequencer) = running.sequencer {
+            sequencer.close().await;
+        }
         if let Some(nats) = running.nats
             && let Err(e) = nats.stop(NATS_DRAIN).await
         {
@@ -398,6 +472,25 @@ impl Host {
         }
         self.store.close().await;
     }
+}
+
+/// Refuses a log of the other kind: a host's own to follow with, or a copy without.
+async fn check_kind(store: &Store, follow: Option<&FollowOptions>) -> Result<(), StartError> {
+    let database = || store.path().to_owned();
+    match (follow, store.reader().followed().await?) {
+        (None, Some(copy)) => Err(StartError::Copy { database: database(), stream: copy.stream }),
+        (Some(_), None) if store.head_at_open() > 0 => {
+            Err(StartError::OwnLog { database: database() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What whoever sends an event to a follower is told.
+fn barred(follow: &FollowOptions) -> String {
+    format!(
+        "this is a follower, a copy of another host's log from {follow} (send events to that host)"
+    )
 }
 
 /// The cursors that retention waits for: NATS, and every reaction that was not disabled. A plugin that

@@ -107,6 +107,14 @@ pub struct Metrics {
     pub dead_letters: Family<PluginLabels, Gauge>,
     /// Events that reactions acted on, and that wait to be resolved.
     pub unresolved: Family<PluginLabels, Gauge>,
+    /// Whether the stream of another host is read, 0 or 1.
+    pub following: Gauge,
+    /// Messages that this stream has and that were not read.
+    pub follow_lag: Gauge,
+    /// Events taken from it since the start.
+    pub follow_taken: Gauge,
+    /// How often events were missing from it, ever.
+    pub follow_gaps: Gauge,
     /// Whether the NATS connection stands, 0 or 1.
     pub nats_connected: Gauge,
     /// Events handed to the NATS server since the host started, repetitions included.
@@ -143,6 +151,10 @@ impl Default for Metrics {
             reaction_waiting: Family::default(),
             dead_letters: Family::default(),
             unresolved: Family::default(),
+            following: Gauge::default(),
+            follow_lag: Gauge::default(),
+            follow_taken: Gauge::default(),
+            follow_gaps: Gauge::default(),
             nats_connected: Gauge::default(),
             nats_published: Gauge::default(),
             nats_skipped: Gauge::default(),
@@ -276,6 +288,22 @@ impl Metrics {
             "unresolved_reactions",
             "Events that a reaction acted on and that wait to be resolved or escalated",
             self.unresolved.clone(),
+        );
+        r.register(
+            "following",
+            "Whether the stream of another host is read",
+            self.following.clone(),
+        );
+        r.register(
+            "follow_lag_messages",
+            "Messages of that stream that were not read",
+            self.follow_lag.clone(),
+        );
+        r.register("follow_taken", "Events taken from that stream", self.follow_taken.clone());
+        r.register(
+            "follow_gaps",
+            "How often events were missing from that stream",
+            self.follow_gaps.clone(),
         );
         r.register(
             "nats_connected",

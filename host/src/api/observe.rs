@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::{
     metrics::{PluginLabels, RuleLabels, SinkLabels, SpaceLabels},
-    nats::{CURSOR, NatsState, NatsStatus},
+    nats::{CURSOR, FollowState, FollowStatus, NatsState, NatsStatus},
     plugin::{PluginState, PluginStatus},
     retention::RetentionStatus,
 };
@@ -38,10 +38,19 @@ pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// The log can be read, so events can be taken and asked for.
-pub(super) async fn readyz(State(api): State<Api>) -> Result<&'static str, Problem> {
+/// The log can be read, so events can be taken and asked for. How a follower is doing is told as well, but
+/// it is ready to be asked whatever it misses.
+pub(super) async fn readyz(State(api): State<Api>) -> Result<String, Problem> {
     api.host.log().cursor("readyz").await?;
-    Ok("ready\n")
+    let follow = api.host.follow().map(FollowStatus::snapshot).map(|now| {
+        let (state, lag, gaps) = (now.state.as_str(), now.lag, now.gap_count);
+        let trouble = match (now.state, now.last_error) {
+            (FollowState::Following, _) | (_, None) => String::new(),
+            (_, Some((_, error))) => format!(": {error}"),
+        };
+        format!("follow {state}, {lag} messages behind, {gaps} gaps{trouble}\n")
+    });
+    Ok(format!("ready\n{}", follow.unwrap_or_default()))
 }
 
 pub(super) async fn metrics(State(api): State<Api>) -> Response {
@@ -85,6 +94,12 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
         metrics.nats_skipped.set(nats.skipped as i64);
         let labels = SinkLabels { sink: CURSOR.to_owned() };
         metrics.lag.get_or_create(&labels).set(head.saturating_sub(nats.cursor) as i64);
+    }
+    if let Some(now) = host.follow().map(FollowStatus::snapshot) {
+        metrics.following.set((now.state == FollowState::Following).into());
+        metrics.follow_lag.set(now.lag as i64);
+        metrics.follow_taken.set(now.taken as i64);
+        metrics.follow_gaps.set(now.gap_count as i64);
     }
     for (sink, missed) in host.bus().overtaken() {
         metrics.overtaken.get_or_create(&SinkLabels { sink }).inc_by(missed.events);

@@ -147,6 +147,12 @@ impl From<PublishError> for Problem {
                 detail,
             ),
             PublishError::Store(e) => e.into(),
+            PublishError::Barred(_) => Self::new(
+                StatusCode::CONFLICT,
+                "urn:ennio:problem:follower",
+                "this host takes no events",
+                detail,
+            ),
             PublishError::Closed => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "urn:ennio:problem:closing",

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Subcommand;
 
 use super::{nats, output::Output};
-use crate::{config::Config, plugin::TrustedKeys};
+use crate::{config::Config, host::StartError, plugin::TrustedKeys};
 
 /// Look at the configuration
 #[derive(Debug, clap::Args)]
@@ -29,8 +29,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = Config::read(&file)?;
     let shown =
         |path: Option<&PathBuf>| path.map_or("(none)".into(), |path| path.display().to_string());
-    let nats = nats::Args::default().options(&config.nats)?;
-    let nats = nats.map_or("(none)".into(), |nats| match nats.stream {
+    let wanted = nats::Args::default().wanted(&config.nats, &config.follow)?;
+    if wanted.publish.is_some() && wanted.follow.is_some() {
+        return Err(StartError::FollowsAndPublishes.into());
+    }
+    let nats = wanted.publish.map_or("(none)".into(), |nats| match nats.stream {
         Some(_) => format!("{} (JetStream)", nats.url),
         None => nats.url.to_string(),
     });
@@ -45,6 +48,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         output.line(&format!("  trust     {keys} keys, unsigned plugins are not loaded"))?;
     }
     output.line(&format!("  nats      {nats}"))?;
+    if let Some(follow) = &wanted.follow {
+        output.line(&format!("  follow    {follow}"))?;
+    }
     let limits = config.retention.limits();
     let limits: Vec<String> = limits
         .iter()

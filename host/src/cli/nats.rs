@@ -1,12 +1,12 @@
-//! What `serve` is told about NATS: flags and `ENNIO_NATS_*` variables over the file's `[nats]`.
+//! What `serve` is told about NATS: flags and variables over the file's `[nats]` and `[follow]`.
 
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 
 use crate::{
-    config::NatsConfig,
-    nats::{Access, AccessOptions, NatsOptions, NatsUrl, Secret},
+    config::{FollowConfig, NatsConfig},
+    nats::{Access, AccessOptions, FollowOptions, NatsOptions, NatsUrl, Secret},
 };
 
 #[derive(Debug, Default, clap::Args)]
@@ -14,6 +14,10 @@ pub(super) struct Args {
     /// NATS server that committed events are published to [default: none]
     #[arg(long, env = "ENNIO_NATS", value_name = "URL", hide_env_values = true)]
     nats: Option<NatsUrl>,
+    /// Make this host's log a copy of the one that a host publishes to its stream on this NATS server
+    /// [default: none]
+    #[arg(long, env = "ENNIO_FOLLOW", value_name = "URL", hide_env_values = true)]
+    follow: Option<NatsUrl>,
     /// Publish to a JetStream stream of the host's own, made when it does not exist
     #[arg(long, env = "ENNIO_NATS_JETSTREAM")]
     nats_jetstream: bool,
@@ -34,29 +38,58 @@ pub(super) struct Args {
     nats_token: Option<String>,
 }
 
+/// What the host is to do with NATS.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    /// Where it publishes.
+    pub(super) publish: Option<NatsOptions>,
+    /// What it follows.
+    pub(super) follow: Option<FollowOptions>,
+}
+
 impl Args {
-    /// What the host is to do with NATS; `None` without a server.
-    pub(super) fn options(self, file: &NatsConfig) -> anyhow::Result<Option<NatsOptions>> {
-        let Some(url) = self.nats.or_else(|| file.url.clone()) else { return Ok(None) };
-        let secret = |given: Option<String>, file: &Option<PathBuf>| {
-            given.map(Secret::Given).or_else(|| file.clone().map(Secret::File))
+    pub(super) fn wanted(self, nats: &NatsConfig, follow: &FollowConfig) -> anyhow::Result<Wanted> {
+        let [publish, source] = [(&self.nats, &nats.url), (&self.follow, &follow.url)]
+            .map(|(flag, file)| flag.as_ref().or(file.as_ref()).cloned());
+        let publish = publish.map(|url| self.publish(url, nats)).transpose()?;
+        let follow = source
+            .map(|url| {
+                let (stream, on_gap) = (follow.stream.clone(), follow.on_gap);
+                let server = self.server(url, nats).context("[follow]")?;
+                anyhow::Ok(FollowOptions { server, stream, on_gap })
+            })
+            .transpose()?;
+        Ok(Wanted { publish, follow })
+    }
+
+    fn publish(&self, url: NatsUrl, file: &NatsConfig) -> anyhow::Result<NatsOptions> {
+        let stream = (self.nats_jetstream || file.jetstream).then(|| file.stream.clone());
+        if let Some(stream) = &stream {
+            stream.check().map_err(anyhow::Error::msg).context("[nats.stream]")?;
+        }
+        Ok(NatsOptions { stream, ..self.server(url, file)? })
+    }
+
+    /// A server, and who the host is to it.
+    fn server(&self, url: NatsUrl, file: &NatsConfig) -> anyhow::Result<NatsOptions> {
+        let secret = |given: &Option<String>, file: &Option<PathBuf>| {
+            given.clone().map(Secret::Given).or_else(|| file.clone().map(Secret::File))
         };
         let access = AccessOptions {
-            credentials_file: self.nats_credentials.or_else(|| file.credentials_file.clone()),
-            nkey: secret(self.nats_nkey, &file.nkey_file),
-            user: self.nats_user.or_else(|| file.user.clone()),
-            password: secret(self.nats_password, &file.password_file),
-            token: secret(self.nats_token, &file.token_file),
+            credentials_file: self
+                .nats_credentials
+                .clone()
+                .or_else(|| file.credentials_file.clone()),
+            nkey: secret(&self.nats_nkey, &file.nkey_file),
+            user: self.nats_user.clone().or_else(|| file.user.clone()),
+            password: secret(&self.nats_password, &file.password_file),
+            token: secret(&self.nats_token, &file.token_file),
             ca_file: file.ca_file.clone(),
             cert_file: file.cert_file.clone(),
             key_file: file.key_file.clone(),
         };
         let access = Access::new(access, &url)?;
-        let stream = (self.nats_jetstream || file.jetstream).then(|| file.stream.clone());
-        if let Some(stream) = &stream {
-            stream.check().map_err(anyhow::Error::msg).context("[nats.stream]")?;
-        }
         let prefix = file.prefix.clone().unwrap_or_default();
-        Ok(Some(NatsOptions { url, access, prefix, stream }))
+        Ok(NatsOptions { url, access, prefix, stream: None })
     }
 }

@@ -19,7 +19,6 @@ use crate::{
     api::{Guard, Server, Token},
     config::{Config, LogConfig, LogFormat},
     host::Host,
-    nats::NatsOptions,
     plugin::{TrustedKeys, WatchMode, WatchOptions},
 };
 
@@ -58,7 +57,7 @@ pub(super) struct Args {
 /// Serves until a signal or a failed database ends it.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let begun = Instant::now();
-    let (config, token, nats) = configure(args)?;
+    let (config, token, wanted) = configure(args)?;
     start_logging(&config.log)?;
     let guard = Guard::new(config.api.listen, token, config.api.hosts.clone())?;
 
@@ -77,8 +76,13 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     builder = builder.trusted_keys(TrustedKeys::read(&config.plugins.trusted_keys)?);
     builder = builder.nats_commands(config.nats.commands.clone());
     builder = builder.retention(config.retention.clone());
-    if let Some(options) = nats {
+    let mut source = String::new();
+    if let Some(options) = wanted.publish {
         builder = builder.nats(options);
+    }
+    if let Some(options) = wanted.follow {
+        source = format!(", a copy from {options}");
+        builder = builder.follow(options);
     }
     let host = Arc::new(builder.start().await?);
     // Before anybody is told that the host is ready: whoever waits for that may send a signal at once.
@@ -87,7 +91,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let plugins = host.plugins().await;
     let running = plugins.iter().filter(|plugin| plugin.hash.is_some()).count();
     say(&format!(
-        "ennio {} is ready on http://{} (log {}, {} events, {running} plugins{}, {} ms)",
+        "ennio {} is ready on http://{} (log {}{source}, {} events, {running} plugins{}, {} ms)",
         env!("CARGO_PKG_VERSION"),
         server.address(),
         config.store.database.display(),
@@ -116,7 +120,7 @@ fn say(line: &str) {
 }
 
 /// Flags win over variables, which clap has merged, and those over the file.
-fn configure(args: Args) -> anyhow::Result<(Config, Option<Token>, Option<NatsOptions>)> {
+fn configure(args: Args) -> anyhow::Result<(Config, Option<Token>, nats::Wanted)> {
     let mut config = match &args.config {
         Some(path) => Config::read(path)?,
         None => Config::default(),
@@ -145,8 +149,8 @@ fn configure(args: Args) -> anyhow::Result<(Config, Option<Token>, Option<NatsOp
         }
         (None, None) => None,
     };
-    let nats = args.nats.options(&config.nats)?;
-    Ok((config, token, nats))
+    let wanted = args.nats.wanted(&config.nats, &config.follow)?;
+    Ok((config, token, wanted))
 }
 
 fn start_logging(config: &LogConfig) -> anyhow::Result<()> {

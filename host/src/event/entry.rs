@@ -84,6 +84,9 @@ pub struct LogEntry {
     pub committed_at: Timestamp,
     /// Of the content as it was sent; `None` for an entry that is of no log.
     pub digest: Option<Digest>,
+    /// The event before it, of those that anybody can miss: all places between hold none that were ever
+    /// to come here. The place before it, unless this log is a copy of another.
+    pub previous: Seq,
     json: OnceLock<Box<str>>,
 }
 
@@ -98,13 +101,28 @@ impl LogEntry {
         dropped: Option<Dropped>,
         committed_at: Timestamp,
     ) -> Self {
-        let (digest, json) = (None, OnceLock::new());
-        Self { seq, event, subject, caused_by, hops, dropped, committed_at, digest, json }
+        Self {
+            seq,
+            event,
+            subject,
+            caused_by,
+            hops,
+            dropped,
+            committed_at,
+            digest: None,
+            previous: seq.saturating_sub(1),
+            json: OnceLock::new(),
+        }
     }
 
     /// With the digest of the content as it was sent.
     pub fn with_digest(self, digest: Digest) -> Self {
         Self { digest: Some(digest), ..self }
+    }
+
+    /// As it stands in a log that is a copy of another.
+    pub fn with_previous(self, previous: Seq) -> Self {
+        Self { previous, ..self }
     }
 
     /// The JSON of API answers, on one line; made once and shared by all who send it.

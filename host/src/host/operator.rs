@@ -14,7 +14,7 @@ use crate::{
     bus::Bus,
     control::{Command, Control, ControlError, Origin},
     event::{PluginName, Timestamp},
-    nats::{NatsState, NatsStatus},
+    nats::{FollowSnapshot, FollowStatus, NatsState, NatsStatus},
     plugin::{Disabled, PluginStatus, Registry, ReloadError, RollBackError},
     reaction::Progress,
     retention::RetentionStatus,
@@ -27,6 +27,7 @@ pub(super) struct Operator {
     pub(super) bus: Bus,
     pub(super) progress: Progress,
     pub(super) nats: Option<NatsStatus>,
+    pub(super) follow: Option<FollowStatus>,
     /// Held by who has dead letters retried or discarded.
     pub(super) letters: Mutex<()>,
     pub(super) retention: Option<RetentionStatus>,
@@ -84,6 +85,7 @@ impl Operator {
                     "last_error": nats.last_error.map(|(at, error)| json!({"at": at, "error": error})),
                 })
             }),
+            "follow": self.follow.as_ref().map(|status| follow(status.snapshot())),
             "cursors": self.progress.all(),
             "overtaken": self.bus.overtaken(),
             "retention": self.retention.as_ref().map(RetentionStatus::snapshot),
@@ -145,6 +147,24 @@ impl Operator {
             None => Err(ControlError::UnknownPlugin(format!("there is no plugin {name}"))),
         }
     }
+}
+
+fn follow(now: FollowSnapshot) -> Value {
+    json!({
+        "state": now.state.as_str(),
+        "stream": now.stream,
+        "origin": now.origin,
+        "last": now.last,
+        "stream_seq": now.stream_seq,
+        "lag": now.lag,
+        "taken": now.taken,
+        "repeated": now.repeated,
+        "foreign": now.foreign,
+        "gap_count": now.gap_count,
+        "gaps": now.gaps,
+        "reset_at": now.reset_at,
+        "last_error": now.last_error.map(|(at, error)| json!({"at": at, "error": error})),
+    })
 }
 
 /// Whoever asks may run elsewhere.

@@ -41,6 +41,8 @@
 //! own, which needs to subscribe to `<prefix>.commands.*` and to publish to the reply subjects of
 //! those who ask. It knows the names of commands and has somebody carry them out.
 //!
+//! **The way back**, from a host's stream to a copy of its log elsewhere, is `follow`.
+//!
 //! Knows `event`, `store` and `bus`. May not know who configures or observes it. `session` is the
 //! only file that both talks to the server and decides what comes next, by asking `window`, `ack`,
 //! `coverage` and `retry`, which are plain functions of what was seen.
@@ -50,6 +52,7 @@ mod ack;
 mod commands;
 mod connection;
 mod coverage;
+mod follow;
 mod message;
 mod options;
 mod publisher;
@@ -62,6 +65,9 @@ mod window;
 
 pub use access::{Access, AccessError, AccessOptions, Secret};
 pub use commands::CommandListener;
+pub use follow::{
+    FollowOptions, FollowSnapshot, FollowState, FollowStatus, Follower, NewFollower, OnGap,
+};
 pub use options::{NatsOptions, NatsUrl, NatsUrlError, Prefix};
 pub use publisher::{CURSOR, Publisher, StopError};
 pub use status::{NatsState, NatsStatus, Snapshot};

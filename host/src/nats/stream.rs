@@ -29,12 +29,12 @@ use crate::{
     store::Place,
 };
 
-const NOT_FOUND: u64 = 10_059;
+pub(super) const NOT_FOUND: u64 = 10_059;
 const NO_MESSAGE: u64 = 10_037;
 const OVERLAP: u64 = 10_065;
 
 /// A cluster, or a stream of one, has no leader at the moment, or not all of its servers are there.
-const NO_LEADER: [u64; 4] = [10_008, 10_009, 10_118, 10_194];
+pub(super) const NO_LEADER: [u64; 4] = [10_008, 10_009, 10_118, 10_194];
 
 /// The host's stream, as the session sees it.
 pub(super) struct Stream<'a> {
@@ -124,7 +124,7 @@ struct StoredMessage {
 }
 
 /// Why a question has no answer.
-enum NoAnswer {
+pub(super) enum NoAnswer {
     NoResponders,
     Refusal(Refusal),
     Other(String),
@@ -298,7 +298,8 @@ fn envelope(message: &StoredMessage, end: u64) -> Option<Last> {
     Some(Last { origin, seq, is_end: message.seq == end })
 }
 
-async fn ask<T: DeserializeOwned>(
+/// Asks the server's own interface at `subject`.
+pub(super) async fn ask<T: DeserializeOwned>(
     client: &Client,
     subject: &str,
     payload: String,

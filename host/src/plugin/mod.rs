@@ -23,6 +23,7 @@ mod call;
 mod capabilities;
 mod component;
 mod contract;
+mod duty;
 mod engine;
 mod environment;
 mod folder;
@@ -53,6 +54,7 @@ pub use call::{
     Action, Answers, Call, CallError, CommandWish, Delivery, Emission, Patch, ReactError, Verdict,
 };
 pub use component::{LoadError, Roles, Step};
+pub use duty::Duty;
 pub use environment::{Environment, Said};
 pub use limits::limits;
 pub use linker::Provision;

@@ -23,6 +23,7 @@ use wasmtime::component::{Component, Linker};
 use super::{
     cache::Cache,
     component::{LoadError, Step, compile},
+    duty::Duty,
     engine::Engine,
     environment::Environment,
     folder::{Candidate, Found, read, scan},
@@ -89,6 +90,7 @@ pub struct Registry {
     state: State,
     environment: Environment,
     trusted: TrustedKeys,
+    duty: Duty,
     versions: Arc<Versions>,
     /// One rescan at a time.
     scanning: tokio::sync::Mutex<()>,
@@ -123,6 +125,7 @@ impl Registry {
             state,
             environment: Environment::live(),
             trusted: TrustedKeys::default(),
+            duty: Duty::default(),
             versions: Versions::new(),
             scanning: tokio::sync::Mutex::default(),
             unreadable: AtomicBool::new(false),
@@ -137,6 +140,11 @@ impl Registry {
     /// Loads from now on only what one of these keys has signed. Without a key, anything.
     pub fn trusting(self, trusted: TrustedKeys) -> Self {
         Self { trusted, ..self }
+    }
+
+    /// Loads from now on only what a host may do that has this duty.
+    pub fn with_duty(self, duty: Duty) -> Self {
+        Self { duty, ..self }
     }
 
     /// The folder, if there is one.
@@ -405,9 +413,12 @@ impl Registry {
         };
         let hash = fingerprint.component;
         let (environment, state) = (&self.environment, &self.state);
-        Plugin::load(&self.linker, component, plugin_name, hash, manifest, environment, state)
-            .await
-            .map_err(|(step, reason)| fault(step, reason))
+        let loaded =
+            Plugin::load(&self.linker, component, plugin_name, hash, manifest, environment, state)
+                .await;
+        let checked = loaded
+            .and_then(|plugin| self.duty.check(plugin.roles(), plugin.manifest()).map(|()| plugin));
+        checked.map_err(|(step, reason)| fault(step, reason))
     }
 }
 

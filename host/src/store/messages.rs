@@ -8,6 +8,7 @@ use crate::event::{Cause, Digest, Dropped, Event, LogEntry, PluginName, Seq, Sub
 
 use super::{
     StoreError,
+    following::{Copied, Followed},
     reactions::{DeadLetter, Waiting},
     rules::{Escalation, Reached},
     state::Pending,
@@ -134,8 +135,17 @@ pub(super) enum Command {
     Commit(Batch),
     /// One small step of housekeeping, after the batches that came with it.
     Tidy(Tidy),
+    /// Take events as they stand in another log, after the batches that came with it.
+    Copy(Copy),
     /// Finish what came before, move everything into the main file, and end.
     Close,
+}
+
+/// Events of another log, and how far that was followed with them.
+pub(super) struct Copy {
+    pub(super) entries: Vec<Copied>,
+    pub(super) followed: Followed,
+    pub(super) done: oneshot::Sender<Result<(), StoreError>>,
 }
 
 /// Housekeeping in steps, each a transaction of its own about as long as that of a batch.

@@ -3,7 +3,8 @@
 //! **Format.** `events` is append-only by `seq`; `cursors` says how far each sink has come; `identity`
 //! who the log is to readers elsewhere; `trace/` has what plugins did with each event; `reaction_waiting`,
 //! `reaction_attempts` and `dead_letters` are what reactions come back to, tried in vain, and gave up on;
-//! `plugin_state` is what plugins remember; `pruned` says which places retention has emptied.
+//! `plugin_state` is what plugins remember; `pruned` says which places retention has emptied; `followed`,
+//! `follow_gaps` and `absent` are there for a log that is a copy of another one.
 //! `events_rfc3339` is the same log with times that people read. The schema is versioned (`migrations/`), a file of a
 //! later version or of somebody else is refused, and a lock file beside it keeps a second host
 //! away. Any number of other processes may read.
@@ -24,6 +25,7 @@
 
 mod count;
 mod error;
+mod following;
 mod history;
 mod index;
 mod maintenance;
@@ -51,6 +53,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use count::{Counts, Group, MAX_GROUPS};
 pub use error::{OpenError, StoreError};
+pub use following::{Copied, Followed, Missing};
 pub use history::{Answer, Changed, History, Past, Remembered};
 pub use maintenance::{Health, Shrunk, Survey, health, reindex, vacuum};
 pub use messages::{Batch, Effect, NewEntry, OnCommit, Place};

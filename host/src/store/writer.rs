@@ -69,7 +69,7 @@ impl Writer {
         let mut closing = false;
         while !closing {
             let Some(first) = self.inbox.blocking_recv() else { break };
-            let (mut batches, mut chores) = (Vec::new(), Vec::new());
+            let (mut batches, mut copies, mut chores) = (Vec::new(), Vec::new(), Vec::new());
             let mut size = 0;
             let mut next = Some(first);
             while let Some(command) = next.take() {
@@ -77,6 +77,10 @@ impl Writer {
                     Command::Commit(batch) => {
                         size += batch.entries.len();
                         batches.push(batch);
+                    }
+                    Command::Copy(copy) => {
+                        size += copy.entries.len();
+                        copies.push(copy);
                     }
                     Command::Tidy(chore) => chores.push(chore),
                     Command::Close => closing = true,
@@ -86,6 +90,7 @@ impl Writer {
                 }
             }
             self.commit(batches);
+            copies.into_iter().for_each(|copy| self.copy(copy));
             chores.into_iter().for_each(|chore| self.tidy(chore));
             self.checkpoint_when_due();
         }
@@ -207,7 +212,7 @@ impl Writer {
         Ok(())
     }
 
-    fn judge(&mut self, e: &rusqlite::Error) -> StoreError {
+    pub(super) fn judge(&mut self, e: &rusqlite::Error) -> StoreError {
         match e.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => {
                 warn!("commit refused, no space: {e}");

@@ -215,7 +215,7 @@ fn said_of(event_seq: Seq, event_id: EventId) -> Vec<Effect> {
         Effect::Escalate(Escalation { plugin, event_seq, times: 0, due: at }),
         Effect::Delivered {
             sink: "nats".into(),
-            seq: event_seq,
+            place: Place { seq: event_seq, taken: event_seq },
             skipped: vec![(event_seq, "too large".into())],
         },
     ]
