@@ -20,6 +20,7 @@ mod cli;
 mod control;
 mod dead_letters;
 mod durability;
+mod follow;
 mod harness;
 mod hostile;
 mod languages;
