@@ -37,10 +37,15 @@ pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// The log can be read, so events can be taken and asked for.
-pub(super) async fn readyz(State(api): State<Api>) -> Result<&'static str, Problem> {
+/// The log can be read, so events can be taken and asked for. How NATS is doing is told as well, but a
+/// host is ready without it: what waits for it waits in the log.
+pub(super) async fn readyz(State(api): State<Api>) -> Result<String, Problem> {
     api.host.log().cursor("readyz").await?;
-    Ok("ready\n")
+    let nats = api.host.nats().map(NatsStatus::snapshot).map(|nats| {
+        let lag = api.host.bus().head().saturating_sub(nats.cursor);
+        format!("nats {}, {lag} events behind\n", nats.state.as_str())
+    });
+    Ok(format!("ready\n{}", nats.unwrap_or_default()))
 }
 
 pub(super) async fn metrics(State(api): State<Api>) -> Response {
@@ -80,6 +85,7 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
     if let Some(nats) = host.nats().map(NatsStatus::snapshot) {
         let connected = matches!(nats.state, NatsState::Publishing | NatsState::Held);
         metrics.nats_connected.set(connected.into());
+        metrics.nats_held.set((nats.state == NatsState::Held).into());
         metrics.nats_published.set(nats.sent as i64);
         metrics.nats_skipped.set(nats.skipped as i64);
         let labels = SinkLabels { sink: CURSOR.to_owned() };

@@ -113,14 +113,19 @@ impl NatsServer {
         if self.port != 0 {
             return Some(self.port);
         }
-        // {"nats":["nats://127.0.0.1:4222"]}, in the file `nats-server_<id>.ports`.
+        // {"nats":["nats://127.0.0.1:4222"]}, or tls:// there, in the file `nats-server_<id>.ports`.
         let file = fs::read_dir(self.folder.path()).ok()?.find_map(|file| {
             let path = file.ok()?.path();
             let ours = path.file_name()?.to_str()?.ends_with(&format!("_{id}.ports"));
             ours.then_some(path)
         })?;
         let text = fs::read_to_string(file).ok()?;
-        let digits = text.split_once("nats://127.0.0.1:")?.1.split(|c: char| !c.is_ascii_digit());
+        let digits = text
+            .split_once("\"nats\"")?
+            .1
+            .split_once("://127.0.0.1:")?
+            .1
+            .split(|c: char| !c.is_ascii_digit());
         digits.into_iter().next()?.parse().ok()
     }
 }
