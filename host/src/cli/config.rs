@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Subcommand;
 
-use super::{nats, output::Output};
+use super::{nats::NatsArgs, output::Output};
 use crate::{config::Config, plugin::TrustedKeys};
 
 /// Look at the configuration
@@ -29,7 +29,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = Config::read(&file)?;
     let shown =
         |path: Option<&PathBuf>| path.map_or("(none)".into(), |path| path.display().to_string());
-    let nats = nats::Args::default().options(&config.nats)?;
+    let nats = NatsArgs::default().options(&config.nats)?;
     let nats = nats.map_or("(none)".into(), |nats| match nats.stream {
         Some(_) => format!("{} (JetStream)", nats.url),
         None => nats.url.to_string(),

@@ -10,7 +10,7 @@ use crate::{
 };
 
 #[derive(Debug, Default, clap::Args)]
-pub(super) struct Args {
+pub(super) struct NatsArgs {
     /// NATS server that committed events are published to [default: none]
     #[arg(long, env = "ENNIO_NATS", value_name = "URL", hide_env_values = true)]
     nats: Option<NatsUrl>,
@@ -34,7 +34,7 @@ pub(super) struct Args {
     nats_token: Option<String>,
 }
 
-impl Args {
+impl NatsArgs {
     /// What the host is to do with NATS; `None` without a server.
     pub(super) fn options(self, file: &NatsConfig) -> anyhow::Result<Option<NatsOptions>> {
         let Some(url) = self.nats.or_else(|| file.url.clone()) else { return Ok(None) };
