@@ -98,6 +98,11 @@ impl NatsServer {
         self.signal("-CONT");
     }
 
+    /// Its log since it was last started.
+    fn said(&self) -> String {
+        fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default()
+    }
+
     fn signal(&self, signal: &str) {
         let process = self.process.as_ref().expect("the server runs");
         let sent = Command::new("kill").args([signal, &process.id().to_string()]).status();
@@ -107,8 +112,7 @@ impl NatsServer {
     fn read_port(&mut self, id: u32) -> Option<u16> {
         let ended = self.process.as_mut().and_then(|process| process.try_wait().ok().flatten());
         if let Some(ended) = ended {
-            let log = fs::read_to_string(self.folder.path().join("server.log"));
-            panic!("nats-server ended ({ended}):\n{}", log.unwrap_or_default());
+            panic!("nats-server ended ({ended}):\n{}", self.said());
         }
         if self.port != 0 {
             return Some(self.port);
@@ -135,6 +139,9 @@ impl Drop for NatsServer {
         if let Some(mut process) = self.process.take() {
             let _ = process.kill();
             let _ = process.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- the NATS server at {} said ---\n{}", self.url(), self.said());
         }
     }
 }
