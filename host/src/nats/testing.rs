@@ -99,7 +99,7 @@ impl NatsServer {
     }
 
     /// Its log since it was last started.
-    fn said(&self) -> String {
+    pub fn said(&self) -> String {
         fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default()
     }
 
