@@ -117,6 +117,8 @@ pub struct Metrics {
     pub follow_gaps: Gauge,
     /// Whether the NATS connection stands, 0 or 1.
     pub nats_connected: Gauge,
+    /// Whether it stands, but the server or a stream refuses something, 0 or 1.
+    pub nats_held: Gauge,
     /// Events handed to the NATS server since the host started, repetitions included.
     pub nats_published: Gauge,
     /// Events that were too large for the NATS server since the host started.
@@ -156,6 +158,7 @@ impl Default for Metrics {
             follow_taken: Gauge::default(),
             follow_gaps: Gauge::default(),
             nats_connected: Gauge::default(),
+            nats_held: Gauge::default(),
             nats_published: Gauge::default(),
             nats_skipped: Gauge::default(),
         }
@@ -309,6 +312,11 @@ impl Metrics {
             "nats_connected",
             "Whether the NATS connection stands",
             self.nats_connected.clone(),
+        );
+        r.register(
+            "nats_held",
+            "Whether the server or a stream refuses what is to be published",
+            self.nats_held.clone(),
         );
         r.register(
             "nats_published",

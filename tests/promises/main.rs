@@ -25,6 +25,8 @@ mod harness;
 mod hostile;
 mod languages;
 mod nats;
+mod nats_faults;
+mod nats_own;
 #[allow(dead_code, reason = "the host's own tests use more of it")]
 #[path = "../../host/src/nats/testing.rs"]
 mod nats_server;

@@ -38,10 +38,14 @@ pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// The log can be read, so events can be taken and asked for. How a follower is doing is told as well, but
-/// it is ready to be asked whatever it misses.
+/// The log can be read, so events can be taken and asked for. How NATS is doing is told as well, but a
+/// host is ready without it: what waits for it waits in the log. So is a follower, whatever it misses.
 pub(super) async fn readyz(State(api): State<Api>) -> Result<String, Problem> {
     api.host.log().cursor("readyz").await?;
+    let nats = api.host.nats().map(NatsStatus::snapshot).map(|nats| {
+        let lag = api.host.bus().head().saturating_sub(nats.cursor);
+        format!("nats {}, {lag} events behind\n", nats.state.as_str())
+    });
     let follow = api.host.follow().map(FollowStatus::snapshot).map(|now| {
         let (state, lag, gaps) = (now.state.as_str(), now.lag, now.gap_count);
         let trouble = match (now.state, now.last_error) {
@@ -50,7 +54,7 @@ pub(super) async fn readyz(State(api): State<Api>) -> Result<String, Problem> {
         };
         format!("follow {state}, {lag} messages behind, {gaps} gaps{trouble}\n")
     });
-    Ok(format!("ready\n{}", follow.unwrap_or_default()))
+    Ok(format!("ready\n{}{}", nats.unwrap_or_default(), follow.unwrap_or_default()))
 }
 
 pub(super) async fn metrics(State(api): State<Api>) -> Response {
@@ -90,6 +94,7 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
     if let Some(nats) = host.nats().map(NatsStatus::snapshot) {
         let connected = matches!(nats.state, NatsState::Publishing | NatsState::Held);
         metrics.nats_connected.set(connected.into());
+        metrics.nats_held.set((nats.state == NatsState::Held).into());
         metrics.nats_published.set(nats.sent as i64);
         metrics.nats_skipped.set(nats.skipped as i64);
         let labels = SinkLabels { sink: CURSOR.to_owned() };

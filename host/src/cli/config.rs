@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Subcommand;
 
-use super::{nats, output::Output};
+use super::{nats::NatsArgs, output::Output};
 use crate::{config::Config, host::StartError, plugin::TrustedKeys};
 
 /// Look at the configuration
@@ -29,7 +29,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = Config::read(&file)?;
     let shown =
         |path: Option<&PathBuf>| path.map_or("(none)".into(), |path| path.display().to_string());
-    let wanted = nats::Args::default().wanted(&config.nats, &config.follow)?;
+    let wanted = NatsArgs::default().wanted(&config.nats, &config.follow)?;
     if wanted.publish.is_some() && wanted.follow.is_some() {
         return Err(StartError::FollowsAndPublishes.into());
     }

@@ -10,7 +10,7 @@ use crate::{
 };
 
 #[derive(Debug, Default, clap::Args)]
-pub(super) struct Args {
+pub(super) struct NatsArgs {
     /// NATS server that committed events are published to [default: none]
     #[arg(long, env = "ENNIO_NATS", value_name = "URL", hide_env_values = true)]
     nats: Option<NatsUrl>,
@@ -47,7 +47,7 @@ pub(super) struct Wanted {
     pub(super) follow: Option<FollowOptions>,
 }
 
-impl Args {
+impl NatsArgs {
     pub(super) fn wanted(self, nats: &NatsConfig, follow: &FollowConfig) -> anyhow::Result<Wanted> {
         let [publish, source] = [(&self.nats, &nats.url), (&self.follow, &follow.url)]
             .map(|(flag, file)| flag.as_ref().or(file.as_ref()).cloned());

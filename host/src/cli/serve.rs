@@ -14,7 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
 use tracing_subscriber::EnvFilter;
 
-use super::nats;
+use super::nats::{NatsArgs, Wanted};
 use crate::{
     api::{Guard, Server, Token},
     config::{Config, LogConfig, LogFormat},
@@ -45,7 +45,7 @@ pub(super) struct Args {
     #[arg(long, env = "ENNIO_WATCH", value_name = "MODE")]
     watch: Option<WatchMode>,
     #[command(flatten)]
-    nats: nats::Args,
+    nats: NatsArgs,
     /// Bearer token that every request has to carry [default: none]
     #[arg(long, env = "ENNIO_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     token: Option<String>,
@@ -120,7 +120,7 @@ fn say(line: &str) {
 }
 
 /// Flags win over variables, which clap has merged, and those over the file.
-fn configure(args: Args) -> anyhow::Result<(Config, Option<Token>, nats::Wanted)> {
+fn configure(args: Args) -> anyhow::Result<(Config, Option<Token>, Wanted)> {
     let mut config = match &args.config {
         Some(path) => Config::read(path)?,
         None => Config::default(),

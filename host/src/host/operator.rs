@@ -78,6 +78,7 @@ impl Operator {
                     "state": nats.state.as_str(),
                     "connected": matches!(nats.state, NatsState::Publishing | NatsState::Held),
                     "cursor": nats.cursor,
+                    "lag": self.bus.head().saturating_sub(nats.cursor),
                     "sent": nats.sent,
                     "acknowledged": nats.acknowledged,
                     "skipped": nats.skipped,

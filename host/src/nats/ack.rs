@@ -8,13 +8,13 @@ const MESSAGE_EXCEEDS_MAXIMUM: u64 = 10_054;
 
 /// A cluster without a leader; a stream that is off line; an event before this one that is missing;
 /// this event, which is just being stored.
-const AGAIN: [u64; 6] = [10_008, 10_009, 10_070, 10_118, 10_158, 10_194];
+const AGAIN: [u64; 6] = [10_008, 10_009, 10_071, 10_118, 10_158, 10_194];
 
 /// An answer to an event that was sent to a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// The named stream has it; `duplicate` when it had it before.
-    Stored { stream: String, duplicate: bool },
+    /// The named stream has it, under this sequence; `duplicate` when it had it before.
+    Stored { stream: String, seq: u64, duplicate: bool },
     /// The stream never takes it.
     TooLarge(String),
     /// The stream does not take it now.
@@ -57,8 +57,8 @@ pub(super) fn read(status: Option<StatusCode>, payload: &[u8]) -> Answer {
             Answer::Again(refusal.to_string())
         }
         Body { error: Some(refusal), .. } => Answer::Refused(refusal.to_string()),
-        Body { stream: Some(stream), seq: Some(_), duplicate, .. } => {
-            Answer::Stored { stream, duplicate }
+        Body { stream: Some(stream), seq: Some(seq), duplicate, .. } => {
+            Answer::Stored { stream, seq, duplicate }
         }
         _ => Answer::Foreign,
     }
@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn an_answer_counts_only_when_it_is_a_streams() {
         let read = |json: &str| read(None, json.as_bytes());
-        let stored = |duplicate| Answer::Stored { stream: "E".into(), duplicate };
+        let stored = |duplicate| Answer::Stored { stream: "E".into(), seq: 7, duplicate };
         assert_eq!(read(r#"{"stream":"E","seq":7}"#), stored(false));
         assert_eq!(read(r#"{"stream":"E","seq":7,"duplicate":true,"new":[]}"#), stored(true));
         for foreign in ["", "ok", "{}", "[]", r#"{"seq":7}"#, r#"{"stream":7,"seq":7}"#] {
@@ -97,7 +97,8 @@ mod tests {
         );
         let nobody = super::read(Some(StatusCode::NO_RESPONDERS), b"");
         assert!(matches!(nobody, Answer::Again(_)), "{nobody:?}");
-        let missing = read(r#"{"error":{"err_code":10070,"description":"wrong last msg ID: x"}}"#);
+        let missing =
+            read(r#"{"error":{"err_code":10071,"description":"wrong last sequence: 5"}}"#);
         assert!(matches!(missing, Answer::Again(_)), "{missing:?}");
     }
 }

@@ -18,7 +18,7 @@ use std::fmt;
 
 use async_nats::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{NATS_EXPECTED_LAST_MESSAGE_ID, NATS_MESSAGE_ID, ParseHeaderValueError},
+    header::{NATS_EXPECTED_LAST_SEQUENCE, NATS_MESSAGE_ID, ParseHeaderValueError},
 };
 use bytes::Bytes;
 use thiserror::Error;
@@ -130,14 +130,14 @@ impl Message {
         Ok(Self { subject, headers, payload })
     }
 
-    /// To be stored behind the event `last`, or not at all.
+    /// To be stored behind what has the sequence `last` in the stream, or not at all.
     ///
     /// # Errors
-    /// [`Unsendable::Malformed`], which for an id does not happen.
-    pub(super) fn behind(mut self, last: EventId) -> Result<Self, Unsendable> {
-        let id =
-            value(&last).map_err(|_| Unsendable::Malformed("an id holds a line break".into()))?;
-        self.headers.insert(NATS_EXPECTED_LAST_MESSAGE_ID, id);
+    /// [`Unsendable::Malformed`], which for a number does not happen.
+    pub(super) fn behind(mut self, last: u64) -> Result<Self, Unsendable> {
+        let last = value(&last)
+            .map_err(|_| Unsendable::Malformed("a number holds a line break".into()))?;
+        self.headers.insert(NATS_EXPECTED_LAST_SEQUENCE, last);
         Ok(self)
     }
 

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     bus::{Bus, Subscription, SubscriptionError},
-    event::{EventId, LogEntry, Selection, Seq},
+    event::{LogEntry, Selection, Seq},
     store::{Effect, Place, Store, StoreError},
 };
 
@@ -63,8 +63,9 @@ struct Session<'a> {
     skipped: Vec<(Seq, String)>,
     /// What was sent last, in this session or before.
     previous: Seq,
-    /// The same, when it was sent in this session.
-    last: Option<EventId>,
+    /// What sequence that will have in the host's own stream; known from the first acknowledgement on,
+    /// which the window waits for.
+    last: Option<u64>,
     /// On disk.
     saved: Place,
     /// Confirmed at the last tick.
@@ -271,7 +272,8 @@ impl Session<'_> {
         let covered = self.coverage.covers(message.subject.as_subject());
         let proof = if covered { Proof::Stream } else { Proof::Marker };
         let token = self.window.push(entry.seq, message.size(), proof, Instant::now());
-        (self.previous, self.last) = (entry.seq, Some(entry.event.id));
+        self.previous = entry.seq;
+        self.last = self.last.map(|last| last + 1);
         self.counts.sent += 1;
         patiently(self.connection.send(message, covered.then_some(token)), stop).await
     }
@@ -279,7 +281,7 @@ impl Session<'_> {
     fn message(&self, entry: &LogEntry) -> Result<Message, Unsendable> {
         let (prefix, origin) = (&self.context.options.prefix, self.context.store.origin());
         let message = Message::new(entry, prefix, origin, self.previous)?;
-        let message = match self.last.filter(|_| self.context.options.stream.is_some()) {
+        let message = match self.last {
             Some(last) => message.behind(last)?,
             None => message,
         };
@@ -309,7 +311,10 @@ impl Session<'_> {
         };
         let Some(seq) = self.window.waiting(token) else { return Ok(()) };
         match ack::read(reply.status, &reply.payload) {
-            Answer::Stored { stream, duplicate } if self.coverage.has(&stream) => {
+            Answer::Stored { stream, seq, duplicate } if self.coverage.has(&stream) => {
+                if self.context.options.stream.is_some() {
+                    self.last.get_or_insert(seq);
+                }
                 self.counts.acknowledged += 1;
                 self.counts.duplicates += u64::from(duplicate);
                 self.window.answered(token, Instant::now());

@@ -1,10 +1,11 @@
 //! The stream that the host owns, on the server: made when it is not there, compared with the
 //! configuration when it is, never changed. What it holds last says from where to go on.
 //!
-//! One log writes to it. Each event but the first of a connection is sent with the id of the one
-//! before it as a condition (`Nats-Expected-Last-Msg-Id`), so whatever gets lost between a server that
-//! ends and one that takes over, no later event is stored without the earlier ones. What is sent
-//! again is taken up behind the stream's last event, not behind the last acknowledgement that was
+//! One log writes to it. Each event but the first of a connection is sent with the stream's sequence
+//! before it as a condition (`Nats-Expected-Last-Sequence`), so whatever gets lost between a server
+//! that ends and one that takes over, no later event is stored without the earlier ones. (The id of the
+//! event before it would do as well, but a replica that catches up after a restart forgets the last
+//! id, disagrees with the others about the condition, and gives the stream up.) What is sent again is taken up behind the stream's last event, not behind the last acknowledgement that was
 //! heard: so a stream has each event once however long the host was cut off, and gets again what a
 //! server lost with its disk.
 //!

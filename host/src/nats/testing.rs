@@ -98,6 +98,11 @@ impl NatsServer {
         self.signal("-CONT");
     }
 
+    /// Its log since it was last started.
+    pub fn said(&self) -> String {
+        fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default()
+    }
+
     fn signal(&self, signal: &str) {
         let process = self.process.as_ref().expect("the server runs");
         let sent = Command::new("kill").args([signal, &process.id().to_string()]).status();
@@ -107,20 +112,24 @@ impl NatsServer {
     fn read_port(&mut self, id: u32) -> Option<u16> {
         let ended = self.process.as_mut().and_then(|process| process.try_wait().ok().flatten());
         if let Some(ended) = ended {
-            let log = fs::read_to_string(self.folder.path().join("server.log"));
-            panic!("nats-server ended ({ended}):\n{}", log.unwrap_or_default());
+            panic!("nats-server ended ({ended}):\n{}", self.said());
         }
         if self.port != 0 {
             return Some(self.port);
         }
-        // {"nats":["nats://127.0.0.1:4222"]}, in the file `nats-server_<id>.ports`.
+        // {"nats":["nats://127.0.0.1:4222"]}, or tls:// there, in the file `nats-server_<id>.ports`.
         let file = fs::read_dir(self.folder.path()).ok()?.find_map(|file| {
             let path = file.ok()?.path();
             let ours = path.file_name()?.to_str()?.ends_with(&format!("_{id}.ports"));
             ours.then_some(path)
         })?;
         let text = fs::read_to_string(file).ok()?;
-        let digits = text.split_once("nats://127.0.0.1:")?.1.split(|c: char| !c.is_ascii_digit());
+        let digits = text
+            .split_once("\"nats\"")?
+            .1
+            .split_once("://127.0.0.1:")?
+            .1
+            .split(|c: char| !c.is_ascii_digit());
         digits.into_iter().next()?.parse().ok()
     }
 }
@@ -130,6 +139,9 @@ impl Drop for NatsServer {
         if let Some(mut process) = self.process.take() {
             let _ = process.kill();
             let _ = process.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- the NATS server at {} said ---\n{}", self.url(), self.said());
         }
     }
 }

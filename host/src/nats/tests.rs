@@ -1,5 +1,6 @@
 //! The publisher against real servers.
 
+mod access;
 mod away;
 mod core;
 mod own;

@@ -194,8 +194,8 @@ impl Window {
             self.confirmed.seq = sent.seq;
             if sent.is_taken {
                 self.confirmed.taken = sent.seq;
+                self.limit = MAX_EVENTS;
             }
-            self.limit = MAX_EVENTS;
         }
     }
 }
@@ -219,6 +219,17 @@ mod tests {
             assert!(window.has_room());
             window.push(seq, 100, Proof::Stream, now);
         }
+        assert!(!window.has_room());
+    }
+
+    #[test]
+    fn what_is_not_sent_opens_nothing() {
+        let mut window = Window::new(Place::default());
+        window.skip(1, Instant::now());
+        let token = window.push(2, 100, Proof::Stream, Instant::now());
+        assert!(!window.has_room());
+        window.refused(token, Instant::now());
+        window.push(3, 100, Proof::Stream, Instant::now());
         assert!(!window.has_room());
     }
 

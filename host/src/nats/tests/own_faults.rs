@@ -61,7 +61,7 @@ async fn an_event_is_in_the_stream_once_however_long_the_host_was_gone() {
         let probe = || {
             let mut headers = async_nats::HeaderMap::new();
             headers.insert("Nats-Msg-Id", committed[0].event.id.to_string());
-            headers.insert("Nats-Expected-Last-Msg-Id", "nobody");
+            headers.insert("Nats-Expected-Last-Sequence", "999999");
             headers
         };
         // A repetition within the window is answered as one, and else refused for its condition.

@@ -6,7 +6,8 @@ use crate::{
     event::{EventId, EventPriority, EventType, LogEntry, PluginName, Seq, Timestamp},
     store::{
         Attempt, Called, Change, DeadLetter, Did, Effect, Escalation, Gap, Group, Lineup, NewEntry,
-        Order, Part, Place, PluginCall, Query, Reacted, Reader, Role, Step, Store, Waiting, health, index,
+        Order, Part, Place, PluginCall, Query, Reacted, Reader, Role, Step, Store, Waiting, health,
+        index,
         tests::{
             Deaf, commit, entry, folder,
             queries::{Sketch, chosen, counted, indexed, query, sketch},
