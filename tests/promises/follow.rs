@@ -177,7 +177,9 @@ async fn three_followers_killed_at_random_under_load_hold_the_hosts_log_to_the_b
         let differ = expected.iter().zip(&copy).find(|(one, other)| one != other);
         assert_eq!(differ, None);
         assert_eq!(copy.len(), expected.len());
-        assert!(doctor(setup).contains("good"), "{}", doctor(setup));
+        assert!(doctor(setup).contains("the file is sound"), "{}", doctor(setup));
+        let said = follower.output();
+        assert!(!said.contains("lost on the way"), "{said}");
     }
     assert!(kills >= 12, "{kills} kills");
 }

@@ -69,6 +69,9 @@ pub(super) struct Consumer {
     context: jetstream::Context,
     next_subject: String,
     inbox: String,
+    /// Batches asked for. What the server says about one goes to an inbox of its own, since it may come
+    /// when the next one is open.
+    asked: u64,
     replies: Subscriber,
     /// What the server is asked for, as JSON.
     question: String,
@@ -117,7 +120,7 @@ impl Consumer {
             .map_err(|e| no_answer(e, stream, &subject))?;
         let inbox = client.new_inbox();
         let lost = |e: String| End::Lost(e);
-        let replies = client.subscribe(inbox.clone()).await.map_err(|e| lost(e.to_string()))?;
+        let replies = client.subscribe(format!("{inbox}.*")).await.map_err(|e| lost(e.to_string()))?;
         let question = json!({
             "batch": BATCH,
             // Two messages of the largest size, with what the server counts besides.
@@ -130,6 +133,7 @@ impl Consumer {
             context: jetstream::new(client.clone()),
             next_subject: format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{}", made.name),
             inbox,
+            asked: 0,
             replies,
             question: question.to_string(),
             open: 0,
@@ -142,11 +146,12 @@ impl Consumer {
     pub(super) async fn next(&mut self) -> Result<Taken, End> {
         loop {
             if self.open == 0 {
-                let (subject, inbox) = (self.next_subject.clone(), self.inbox.clone());
-                let asked =
-                    self.client.publish_with_reply(subject, inbox, self.question.clone().into());
+                let inbox = self.of_batch(self.asked + 1);
+                let (subject, question) = (self.next_subject.clone(), self.question.clone());
+                let asked = self.client.publish_with_reply(subject, inbox, question.into());
                 asked.await.map_err(|e| End::Lost(e.to_string()))?;
                 self.open = BATCH;
+                self.asked += 1;
             }
             let came = timeout_at(self.heard + SILENCE, self.replies.next()).await;
             let message = match came {
@@ -178,11 +183,17 @@ impl Consumer {
         None
     }
 
+    fn of_batch(&self, number: u64) -> String {
+        format!("{}.{number}", self.inbox)
+    }
+
     /// `None` for what the server only says about the batch.
     fn hear(&mut self, message: async_nats::Message) -> Result<Option<Taken>, End> {
         match message.status {
             None | Some(StatusCode::OK) => self.take(message).map(Some),
             Some(StatusCode::IDLE_HEARTBEAT) => Ok(None),
+            // Of a batch that is over already.
+            Some(_) if *message.subject != *self.of_batch(self.asked) => Ok(None),
             Some(StatusCode::TIMEOUT | StatusCode::NOT_FOUND) => {
                 self.open = 0;
                 Ok(None)
