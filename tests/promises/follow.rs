@@ -342,7 +342,7 @@ async fn a_follower_answers_questions_and_takes_no_events() {
     for path in [
         "/v1/events?limit=500",
         "/v1/events?limit=5&order=desc&session=s-3",
-        "/v1/events?limit=500&q=react",
+        "/v1/events?limit=500&text=react",
         "/v1/events?limit=500&subject=ennio.custom.%3E",
         "/v1/events/stats?by=event_type",
     ] {

@@ -299,13 +299,14 @@ impl<'a> Batch<'a> {
         }
         let (taken, repeated) = (self.entries.len(), self.again.len());
         store.copy(self.entries, followed.clone()).await.map_err(held)?;
+        if self.has_gap {
+            // First, so that who sees the place sees what is missing before it.
+            show_gaps(self.context).await;
+        }
         report.at(followed.origin, self.last, followed.stream_seq);
         report.took(taken, repeated, self.lag);
         place.last = self.last;
         place.followed = Some(followed);
-        if self.has_gap {
-            show_gaps(self.context).await;
-        }
         Ok(())
     }
 
