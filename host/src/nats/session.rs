@@ -312,12 +312,17 @@ impl Session<'_> {
         let Some(seq) = self.window.waiting(token) else { return Ok(()) };
         match ack::read(reply.status, &reply.payload) {
             Answer::Stored { stream, seq, duplicate } if self.coverage.has(&stream) => {
-                if self.context.options.stream.is_some() {
-                    self.last.get_or_insert(seq);
-                }
                 self.counts.acknowledged += 1;
                 self.counts.duplicates += u64::from(duplicate);
                 self.window.answered(token, Instant::now());
+                if self.context.options.stream.is_some() && self.last.is_none() {
+                    match duplicate {
+                        // What it stands behind is not the end of the stream, so there is no condition
+                        // yet that keeps order among several.
+                        true => self.window.narrow(),
+                        false => self.last = Some(seq),
+                    }
+                }
             }
             Answer::Stored { stream, .. } => debug!("event {seq}: {stream} is no stream of ours"),
             Answer::Foreign => debug!("event {seq}: somebody answered who is no stream"),

@@ -5,14 +5,20 @@
 //! before it as a condition (`Nats-Expected-Last-Sequence`), so whatever gets lost between a server
 //! that ends and one that takes over, no later event is stored without the earlier ones. (The id of the
 //! event before it would do as well, but a replica that catches up after a restart forgets the last
-//! id, disagrees with the others about the condition, and gives the stream up.) What is sent again is taken up behind the stream's last event, not behind the last acknowledgement that was
-//! heard: so a stream has each event once however long the host was cut off, and gets again what a
-//! server lost with its disk.
+//! id, disagrees with the others about the condition, and gives the stream up.)
+//!
+//! What is sent again is taken up behind the stream's last event, not behind the last acknowledgement
+//! that was heard: so a stream has each event once however long the host was cut off, and gets again
+//! what a server lost with its disk. That holds where the last event stands for all before it, which
+//! is looked at (`Ennio-Previous`): a message of somebody else's takes the place that an event of ours
+//! had reckoned with, and lets the next one pass. Then the cursor counts, and the duplicate window; the
+//! event that was passed comes late, but it comes.
 //!
 //! Asked in the server's own words, as `coverage` does.
 
 use async_nats::{Client, client::RequestErrorKind};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use futures::StreamExt as _;
 use serde::{Deserialize, de::DeserializeOwned};
 use thiserror::Error;
 use tracing::{info, warn};
@@ -95,9 +101,17 @@ impl From<StreamError> for End {
 struct Last {
     origin: LogId,
     seq: Seq,
-    /// Nothing behind it was removed by hand.
-    is_end: bool,
+    previous: Seq,
+    /// Its own place in the stream.
+    at: u64,
 }
+
+/// Messages that are asked for at once.
+const READ_AT_ONCE: usize = 32;
+
+/// Messages that are looked at, at most. More than this are only unheard of when the host was killed while
+/// it published faster than most servers take.
+const MOST_READ: usize = 10_000;
 
 #[derive(Deserialize)]
 struct Info {
@@ -153,11 +167,19 @@ impl<'a> Stream<'a> {
             }
             found => found?,
         };
-        let last = match info.state.last_seq {
-            0 => None,
-            end => self.last(client, end).await?,
+        let end = info.state.last_seq;
+        let question = r#"{"last_by_subj":">"}"#.to_owned();
+        let Some(last) = self.message(client, question).await? else {
+            return Ok((self.coverage(&info), cursor));
         };
-        let place = self.place(last, origin, cursor, head)?;
+        let place = match self.place(&last, end, origin, cursor, head)? {
+            ahead
+                if ahead.taken > cursor.taken && !self.is_linked(client, &last, cursor).await? =>
+            {
+                cursor
+            }
+            place => place,
+        };
         Ok((self.coverage(&info), place))
     }
 
@@ -224,43 +246,69 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// What the stream holds last, unless somebody else has sent it. `end` is its last sequence.
-    async fn last(&self, client: &Client, end: u64) -> Result<Option<Last>, StreamError> {
+    /// What a message of the stream says of its event; `None` when there is none, or it is not one of a
+    /// host's.
+    async fn message(&self, client: &Client, which: String) -> Result<Option<Last>, StreamError> {
         let subject = format!("$JS.API.STREAM.MSG.GET.{}", self.name);
-        match ask::<Stored>(client, &subject, r#"{"last_by_subj":">"}"#.into()).await {
-            Ok(stored) => Ok(envelope(&stored.message, end)),
+        match ask::<Stored>(client, &subject, which).await {
+            Ok(stored) => Ok(envelope(&stored.message)),
             Err(NoAnswer::Refusal(refusal)) if refusal.err_code == NO_MESSAGE => Ok(None),
             Err(other) => Err(self.error(other, subject)),
         }
     }
 
+    /// Whether everything between `cursor` and `last` stands in the stream, each behind the other.
+    async fn is_linked(
+        &self,
+        client: &Client,
+        last: &Last,
+        cursor: Place,
+    ) -> Result<bool, StreamError> {
+        let mut previous = last.previous;
+        let before = (1..last.at).rev().take(MOST_READ);
+        let mut before = futures::stream::iter(before)
+            .map(|at| self.message(client, format!(r#"{{"seq":{at}}}"#)))
+            .buffered(READ_AT_ONCE);
+        while previous > cursor.taken {
+            match before.next().await.transpose()?.flatten() {
+                Some(found) if found.origin == last.origin && found.seq == previous => {
+                    previous = found.previous;
+                }
+                _ => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// From where to go on, when `last` stands for all before it. `end` is the stream's last sequence.
     fn place(
         &self,
-        last: Option<Last>,
+        last: &Last,
+        end: u64,
         origin: LogId,
         cursor: Place,
         head: Seq,
     ) -> Result<Place, StreamError> {
-        let Some(Last { origin: found, seq, is_end }) = last else { return Ok(cursor) };
-        let stream = self.name.clone();
-        if found != origin {
-            return Err(StreamError::Foreign { stream, found, seq, origin });
+        let (stream, seq) = (self.name.clone(), last.seq);
+        if last.origin != origin {
+            return Err(StreamError::Foreign { stream, found: last.origin, seq, origin });
         }
         if seq > head {
             return Err(StreamError::Ahead { stream, seq, head });
         }
-        if is_end && seq < cursor.taken {
+        // Somebody may have deleted the last ones by hand, who does not want them back.
+        let is_lost = seq < cursor.taken && last.at == end;
+        if is_lost {
             warn!(
                 "the NATS stream {stream} ends with event {seq}, though events up to {} were \
                  acknowledged: its server lost them, and they are published again",
                 cursor.taken
             );
         }
-        // Somebody may have deleted the last one by hand, who does not want it back.
-        if seq > cursor.taken || is_end && seq < cursor.taken {
-            return Ok(Place { seq, taken: seq });
+        match seq > cursor.taken || is_lost {
+            true => Ok(Place { seq, taken: seq }),
+            false => Ok(cursor),
         }
-        Ok(cursor)
     }
 
     fn coverage(&self, info: &Info) -> Coverage {
@@ -286,7 +334,7 @@ impl<'a> Stream<'a> {
 }
 
 /// What the message says of its event; `None` when it is not one of a host's.
-fn envelope(message: &StoredMessage, end: u64) -> Option<Last> {
+fn envelope(message: &StoredMessage) -> Option<Last> {
     let headers = BASE64.decode(&message.hdrs).ok()?;
     let headers = String::from_utf8(headers).ok()?;
     let header = |name: &async_nats::HeaderName| {
@@ -295,8 +343,9 @@ fn envelope(message: &StoredMessage, end: u64) -> Option<Last> {
         lines.filter(|(key, _)| *key == name).map(|(_, value)| value.trim()).next()
     };
     let origin = header(&message::ORIGIN)?.parse().ok()?;
-    let seq = header(&message::SEQ)?.parse().ok()?;
-    Some(Last { origin, seq, is_end: message.seq == end })
+    let place = |name| header(name)?.parse().ok();
+    let (seq, previous) = (place(&message::SEQ)?, place(&message::PREVIOUS)?);
+    Some(Last { origin, seq, previous, at: message.seq })
 }
 
 /// Asks the server's own interface at `subject`.
@@ -333,33 +382,31 @@ mod tests {
         let (options, prefix) = (StreamOptions::default(), Prefix::default());
         let stream = Stream::new(&options, &prefix);
         let cursor = Place { seq: 12, taken: 10 };
-        let place = |origin: &str, seq, is_end| {
-            let last = Last { origin: origin.parse().unwrap(), seq, is_end };
-            stream.place(Some(last), OURS.parse().unwrap(), cursor, 20)
+        let place = |origin: &str, seq, end| {
+            let last = Last { origin: origin.parse().unwrap(), seq, previous: seq - 1, at: 30 };
+            stream.place(&last, end, OURS.parse().unwrap(), cursor, 20)
         };
-        assert_eq!(place(OURS, 10, true), Ok(cursor), "what lies between is hidden");
-        assert_eq!(
-            place(OURS, 15, true),
-            Ok(Place { seq: 15, taken: 15 }),
-            "unheard of, but there"
-        );
-        assert_eq!(place(OURS, 7, true), Ok(Place { seq: 7, taken: 7 }), "lost with a disk");
-        assert_eq!(place(OURS, 7, false), Ok(cursor), "deleted by hand");
-        assert!(matches!(place(OURS, 21, true), Err(StreamError::Ahead { seq: 21, head: 20, .. })));
-        assert!(matches!(place(ANOTHERS, 7, true), Err(StreamError::Foreign { seq: 7, .. })));
-        assert_eq!(stream.place(None, OURS.parse().unwrap(), cursor, 20), Ok(cursor), "emptied");
+        assert_eq!(place(OURS, 10, 30), Ok(cursor), "what lies between is hidden");
+        assert_eq!(place(OURS, 15, 30), Ok(Place { seq: 15, taken: 15 }), "unheard of, but there");
+        assert_eq!(place(OURS, 7, 30), Ok(Place { seq: 7, taken: 7 }), "lost with a disk");
+        assert_eq!(place(OURS, 7, 33), Ok(cursor), "deleted by hand");
+        assert!(matches!(place(OURS, 21, 30), Err(StreamError::Ahead { seq: 21, head: 20, .. })));
+        assert!(matches!(place(ANOTHERS, 7, 30), Err(StreamError::Foreign { seq: 7, .. })));
     }
 
     #[test]
     fn a_message_of_somebody_else_says_nothing() {
         let read =
-            |headers: &str| envelope(&StoredMessage { seq: 5, hdrs: BASE64.encode(headers) }, 5);
-        let ours = format!("NATS/1.0\r\nEnnio-Seq: 7\r\nEnnio-Origin: {OURS}\r\n\r\n");
-        assert_eq!(read(&ours), Some(Last { origin: OURS.parse().unwrap(), seq: 7, is_end: true }));
+            |headers: &str| envelope(&StoredMessage { seq: 5, hdrs: BASE64.encode(headers) });
+        let ours = format!(
+            "NATS/1.0\r\nEnnio-Seq: 7\r\nEnnio-Previous: 4\r\nEnnio-Origin: {OURS}\r\n\r\n"
+        );
+        let origin = OURS.parse().unwrap();
+        assert_eq!(read(&ours), Some(Last { origin, seq: 7, previous: 4, at: 5 }));
         for other in ["", "NATS/1.0\r\nEnnio-Seq: 7\r\n\r\n", "NATS/1.0\r\nEnnio-Origin: x\r\n\r\n"]
         {
             assert_eq!(read(other), None, "{other}");
         }
-        assert_eq!(envelope(&StoredMessage { seq: 5, hdrs: "%".into() }, 5), None);
+        assert_eq!(envelope(&StoredMessage { seq: 5, hdrs: "%".into() }), None);
     }
 }

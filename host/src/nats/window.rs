@@ -81,6 +81,11 @@ impl Window {
         }
     }
 
+    /// One event at a time again, until the next confirmation.
+    pub(super) fn narrow(&mut self) {
+        self.limit = 1;
+    }
+
     /// Whether another event may be sent.
     pub(super) fn has_room(&self) -> bool {
         self.sent.len() < self.limit && self.bytes < MAX_BYTES
@@ -223,13 +228,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_sent_opens_nothing() {
+    fn only_what_is_stored_opens_the_window() {
         let mut window = Window::new(Place::default());
         window.skip(1, Instant::now());
         let token = window.push(2, 100, Proof::Stream, Instant::now());
         assert!(!window.has_room());
         window.refused(token, Instant::now());
-        window.push(3, 100, Proof::Stream, Instant::now());
+        let token = window.push(3, 100, Proof::Stream, Instant::now());
+        assert!(!window.has_room());
+        window.answered(token, Instant::now());
+        window.narrow();
+        window.push(4, 100, Proof::Stream, Instant::now());
         assert!(!window.has_room());
     }
 
