@@ -47,12 +47,12 @@ pub(super) async fn readyz(State(api): State<Api>) -> Result<String, Problem> {
         format!("nats {}, {lag} events behind\n", nats.state.as_str())
     });
     let follow = api.host.follow().map(FollowStatus::snapshot).map(|now| {
-        let (state, lag, gaps) = (now.state.as_str(), now.lag, now.gap_count);
+        let (state, lag, gaps) = (now.state.as_str(), now.lag, now.gaps_in_words());
         let trouble = match (now.state, now.last_error) {
             (FollowState::Following, _) | (_, None) => String::new(),
             (_, Some((_, error))) => format!(": {error}"),
         };
-        format!("follow {state}, {lag} messages behind, {gaps} gaps{trouble}\n")
+        format!("follow {state}, {lag} messages behind, {gaps}{trouble}\n")
     });
     Ok(format!("ready\n{}{}", nats.unwrap_or_default(), follow.unwrap_or_default()))
 }

@@ -146,14 +146,12 @@ fn of_follow(follow: &Follow, line: &mut impl FnMut(&str, String)) {
     let [last, lag] = [*last, *lag].map(thousands);
     line("follow", format!("{state} {stream}, at seq {last}, {lag} messages behind"));
     if let Some(Hole { after, until, found_at }) = gaps.last() {
-        let (count, at) = (thousands(*gap_count), date_and_clock(found_at));
-        let [after, until] = [*after, *until].map(thousands);
-        line(
-            "",
-            format!(
-                "{count} times events were missing, the last time behind seq {after}, up to {until} (found at {at})"
-            ),
-        );
+        let count = match gap_count {
+            1 => "1 gap".to_owned(),
+            count => format!("{} gaps, the last", thousands(*count)),
+        };
+        let [after, until, at] = [thousands(*after), thousands(*until), date_and_clock(found_at)];
+        line("", format!("{count} behind seq {after}, up to {until}, found at {at}"));
     }
     if let Some(Trouble { at, error }) = last_error {
         line("", format!("last error at {}: {error}", date_and_clock(at)));

@@ -120,7 +120,8 @@ impl Consumer {
             .map_err(|e| no_answer(e, stream, &subject))?;
         let inbox = client.new_inbox();
         let lost = |e: String| End::Lost(e);
-        let replies = client.subscribe(format!("{inbox}.*")).await.map_err(|e| lost(e.to_string()))?;
+        let replies =
+            client.subscribe(format!("{inbox}.*")).await.map_err(|e| lost(e.to_string()))?;
         let question = json!({
             "batch": BATCH,
             // Two messages of the largest size, with what the server counts besides.

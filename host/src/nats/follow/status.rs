@@ -67,6 +67,16 @@ pub struct FollowSnapshot {
     pub last_error: Option<(Timestamp, String)>,
 }
 
+impl FollowSnapshot {
+    /// How many gaps, for people.
+    pub fn gaps_in_words(&self) -> String {
+        match self.gap_count {
+            1 => "1 gap".into(),
+            count => format!("{count} gaps"),
+        }
+    }
+}
+
 /// Reads the follower's status. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct FollowStatus(watch::Receiver<FollowSnapshot>);
@@ -171,7 +181,7 @@ impl Reporter {
             ),
             _ => format!(
                 "events behind {after}, up to {until}, are missing: the stream has them no longer \
-                 (its limits or somebody took them; a copy of the host's log has them)"
+                 (its limits or somebody took them; the host's own log has them)"
             ),
         };
         error!("{text}");
