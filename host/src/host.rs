@@ -17,7 +17,7 @@ use crate::{
     bus::{Announcer, Bus},
     clock::Clock,
     control::{Command, CommandName, Control as _, ControlError, Origin},
-    event::{Draft, LogEntry, PluginName},
+    event::{Draft, LogEntry, PluginName, Seq},
     metrics::Metrics,
     nats::{
         CURSOR, CommandListener, FollowOptions, FollowStatus, Follower, NatsOptions, NatsStatus,
@@ -37,9 +37,11 @@ use crate::{
 };
 pub use dead_letters::{Letters, Retried};
 use operator::Operator;
+pub use replay::Replayed;
 
 mod dead_letters;
 mod operator;
+mod replay;
 
 /// Why a host does not start.
 #[derive(Debug, Error)]
@@ -355,6 +357,19 @@ impl Host {
     /// [`StoreError`] when not all of them are discarded; those that were stay so.
     pub async fn discard_dead_letters(&self, which: Letters) -> Result<u64, StoreError> {
         self.operator.discard_letters(which).await
+    }
+
+    /// Has a reaction come back to events that it has passed, at most as many as there is room for:
+    /// the first of `events`. What it has emitted already is not emitted again.
+    ///
+    /// # Errors
+    /// [`ControlError`] when there is no such reaction, or the log cannot be read or written.
+    pub async fn replay(
+        &self,
+        plugin: &PluginName,
+        events: &[Seq],
+    ) -> Result<Replayed, ControlError> {
+        self.operator.replay(plugin, events).await
     }
 
     /// How far everything has come, as JSON.

@@ -71,7 +71,7 @@ impl NatsArgs {
     }
 
     /// A server, and who the host is to it.
-    fn server(&self, url: NatsUrl, file: &NatsConfig) -> anyhow::Result<NatsOptions> {
+    pub(super) fn server(&self, url: NatsUrl, file: &NatsConfig) -> anyhow::Result<NatsOptions> {
         let secret = |given: &Option<String>, file: &Option<PathBuf>| {
             given.clone().map(Secret::Given).or_else(|| file.clone().map(Secret::File))
         };

@@ -187,10 +187,7 @@ fn show_one(
         && let Ok(gone) = serde_json::from_str::<Gone>(&message.data)
     {
         *last = gone.to.max(*last);
-        note(&format!(
-            "{} events, from seq {} to {}, are gone: retention was there first",
-            gone.count, gone.from, gone.to
-        ));
+        note(&gone.to_string());
         return Ok(());
     }
     let (raw, entry) = match read(&message.data) {

@@ -133,7 +133,7 @@ impl Operator {
         }
     }
 
-    fn known(&self, name: &PluginName) -> Result<(), ControlError> {
+    pub(super) fn known(&self, name: &PluginName) -> Result<(), ControlError> {
         match self.plugins.knows(name) {
             true => Ok(()),
             false => Err(ControlError::UnknownPlugin(format!("there is no plugin {name}"))),

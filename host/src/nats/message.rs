@@ -23,7 +23,7 @@ use async_nats::{
 use bytes::Bytes;
 use thiserror::Error;
 
-use super::Prefix;
+use super::{Prefix, ReplayId};
 use crate::event::{
     Cause, Digest, EventId, LogEntry, LogId, PluginName, Reason, Seq, Subject, Timestamp,
 };
@@ -42,6 +42,8 @@ pub(super) const ORIGIN: HeaderName = HeaderName::from_static("Ennio-Origin");
 pub(super) const COMMITTED: HeaderName = HeaderName::from_static("Ennio-Committed");
 /// Of the content as it was sent: 32 hexadecimal digits.
 pub(super) const DIGEST: HeaderName = HeaderName::from_static("Ennio-Digest");
+/// The replay that an event is sent in; news has none.
+pub(super) const REPLAY: HeaderName = HeaderName::from_static("Ennio-Replay");
 
 /// A subject on the wire: tokens of `[A-Za-z0-9_-]`, the first of them the configured prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -120,10 +122,17 @@ impl Message {
         origin: LogId,
         previous: Seq,
     ) -> Result<Self, Unsendable> {
+        let mut message = Self::of(entry, prefix)?;
+        message.headers.insert(PREVIOUS, value(&previous).map_err(malformed)?);
+        message.headers.insert(ORIGIN, value(&origin).map_err(malformed)?);
+        Ok(message)
+    }
+
+    /// What is the same whenever the event is sent.
+    fn of(entry: &LogEntry, prefix: &Prefix) -> Result<Self, Unsendable> {
         let subject = WireSubject::new(prefix, &entry.subject)
             .map_err(|reason| Unsendable::Malformed(reason.to_string()))?;
-        let headers = headers(entry, origin, previous)
-            .map_err(|_| Unsendable::Malformed("a header holds a line break".into()))?;
+        let headers = headers(entry).map_err(malformed)?;
         let payload = serde_json::to_vec(&entry.event)
             .map_err(|e| Unsendable::Malformed(e.to_string()))?
             .into();
@@ -135,10 +144,25 @@ impl Message {
     /// # Errors
     /// [`Unsendable::Malformed`], which for a number does not happen.
     pub(super) fn behind(mut self, last: u64) -> Result<Self, Unsendable> {
-        let last = value(&last)
-            .map_err(|_| Unsendable::Malformed("a number holds a line break".into()))?;
-        self.headers.insert(NATS_EXPECTED_LAST_SEQUENCE, last);
+        self.headers.insert(NATS_EXPECTED_LAST_SEQUENCE, value(&last).map_err(malformed)?);
         Ok(self)
+    }
+
+    /// `entry` under `prefix`, as a replay sends it: without what makes it part of what the host publishes,
+    /// `Ennio-Previous` and `Ennio-Origin`.
+    ///
+    /// # Errors
+    /// As [`Message::new`].
+    pub(super) fn replayed(
+        entry: &LogEntry,
+        prefix: &Prefix,
+        replay: &ReplayId,
+    ) -> Result<Self, Unsendable> {
+        let mut message = Self::of(entry, prefix)?;
+        let id = value(&Replayed { id: entry.event.id, replay }).map_err(malformed)?;
+        message.headers.insert(NATS_MESSAGE_ID, id);
+        message.headers.insert(REPLAY, value(replay).map_err(malformed)?);
+        Ok(message)
     }
 
     /// What the server counts against its `max_payload`: headers and payload, in bytes.
@@ -153,16 +177,14 @@ impl Message {
     }
 }
 
-fn headers(
-    entry: &LogEntry,
-    origin: LogId,
-    previous: Seq,
-) -> Result<HeaderMap, ParseHeaderValueError> {
+fn malformed(_: ParseHeaderValueError) -> Unsendable {
+    Unsendable::Malformed("a header holds a line break".into())
+}
+
+fn headers(entry: &LogEntry) -> Result<HeaderMap, ParseHeaderValueError> {
     let mut headers = HeaderMap::new();
     headers.insert(NATS_MESSAGE_ID, value(&entry.event.id)?);
     headers.insert(SEQ, value(&entry.seq)?);
-    headers.insert(PREVIOUS, value(&previous)?);
-    headers.insert(ORIGIN, value(&origin)?);
     headers.insert(COMMITTED, value(&entry.committed_at)?);
     headers.insert(HOPS, value(&entry.hops)?);
     if let Some(digest) = &entry.digest {
@@ -190,6 +212,12 @@ impl OneLine for EventId {
     }
 }
 
+impl OneLine for ReplayId {
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
 impl OneLine for LogId {
     fn text(&self) -> String {
         self.to_string()
@@ -205,6 +233,18 @@ impl OneLine for Digest {
 impl OneLine for Timestamp {
     fn text(&self) -> String {
         self.to_string()
+    }
+}
+
+/// An event as one replay sends it, which is another message than the first time.
+struct Replayed<'a> {
+    id: EventId,
+    replay: &'a ReplayId,
+}
+
+impl OneLine for Replayed<'_> {
+    fn text(&self) -> String {
+        format!("{}-replay-{}", self.id.text(), self.replay.text())
     }
 }
 
@@ -295,6 +335,31 @@ mod tests {
             let payload: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
             prop_assert_eq!(payload.as_object().unwrap().len(), 8);
         }
+    }
+
+    #[test]
+    fn a_replay_marks_its_messages_and_takes_them_out_of_the_chain() {
+        let draft =
+            Draft::new(EventType::CiFailing, "atlas".parse().unwrap(), "s".parse().unwrap());
+        let event = draft.into_event(Timestamp::now());
+        let (id, subject) = (event.id, event.subject());
+        let entry = LogEntry::new(7, event, subject, None, 0, None, Timestamp::now());
+        let prefix = Prefix::default();
+        let replay: ReplayId = "0123456789ab".parse().unwrap();
+        let first = Message::new(&entry, &prefix, origin(), 6).unwrap();
+        let mut again = Message::replayed(&entry, &prefix, &replay).unwrap();
+        let header = |name: HeaderName| again.headers.get(name).unwrap().as_str().to_owned();
+        assert_eq!(header(REPLAY), "0123456789ab");
+        assert_eq!(header(NATS_MESSAGE_ID), format!("{id}-replay-0123456789ab"));
+        assert_eq!(again.headers.len(), first.headers.len() - 1);
+        let id = first.headers.get(NATS_MESSAGE_ID).unwrap().clone();
+        again.headers.insert(NATS_MESSAGE_ID, id);
+        // It is no link of the chain that a reader checks.
+        let chain = [PREVIOUS, ORIGIN];
+        for (name, values) in first.headers.iter().filter(|(name, _)| !chain.contains(name)) {
+            assert_eq!(again.headers.get(name.clone()), values.first(), "{name}");
+        }
+        assert_eq!((again.subject, again.payload), (first.subject, first.payload));
     }
 
     #[test]

@@ -178,7 +178,7 @@ fn insert_at(
     copied: &Copied,
 ) -> rusqlite::Result<()> {
     let Copied { seq, committed_at, entry, .. } = copied;
-    match row::insert(insert, *seq, entry, *committed_at) {
+    match row::insert(insert, *seq, entry, None, *committed_at) {
         Err(e) if e.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
             let sql = "SELECT seq FROM events WHERE id = ?1";
             let id = entry.event.id.to_string();
@@ -186,7 +186,7 @@ fn insert_at(
             let earlier: Option<i64> = find.query_row([id], |row| row.get(0)).optional()?;
             let Some(earlier) = earlier else { return Err(e) };
             pruned.delete(transaction, &[earlier as Seq])?;
-            row::insert(insert, *seq, entry, *committed_at)
+            row::insert(insert, *seq, entry, None, *committed_at)
         }
         inserted => inserted,
     }

@@ -17,6 +17,7 @@ use super::{
     query::{self, Order, Query},
     row, schema,
     state::{self, Side, StateEntry},
+    trace::{StoredOutcome, StoredStep},
 };
 use crate::event::{Digest, EventId, LogEntry, PluginName, Selection, Seq, Timestamp};
 
@@ -253,9 +254,7 @@ fn page(
         order: Order::Ascending,
         ..Query::default()
     };
-    // Both tables as they were at one moment.
-    let db = db.unchecked_transaction()?;
-    let mut sql = format!("SELECT {} FROM events WHERE ", row::COLUMNS);
+    let mut sql = format!("SELECT {}, steps FROM events WHERE ", row::COLUMNS);
     let mut values = Vec::new();
     query::conditions(&query, &mut sql, &mut values);
     sql.push_str(" ORDER BY seq");
@@ -266,23 +265,20 @@ fn page(
     while let Some(row) = rows.next()? {
         let entry = row::read(row)?;
         bytes += entry.event.message.as_str().len() + entry.event.data.as_str().len();
-        found.push(Past { digest: Digest(row.get(row::DIGEST)?), entry, changes: Vec::new() });
+        let steps: Option<Vec<StoredStep<'_>>> = row::json_or_null(row, row::WIDTH)?;
+        let changes = steps.unwrap_or_default().into_iter().filter_map(changed).collect();
+        found.push(Past { digest: Digest(row.get(row::DIGEST)?), entry, changes });
         if bytes > PAGE_BYTES {
             end = found.last().map_or(end, |past| past.entry.seq);
             break;
         }
     }
-    let sql = "SELECT seq, plugin, detail FROM steps \
-               WHERE seq > ?1 AND seq <= ?2 AND outcome = 'changed' ORDER BY seq, position";
-    let mut find = db.prepare_cached(sql)?;
-    let mut rows = find.query([after as i64, end as i64])?;
-    let mut places = found.iter_mut().peekable();
-    while let Some(row) = rows.next()? {
-        let seq = row.get::<_, i64>(0)? as Seq;
-        while places.next_if(|past| past.entry.seq < seq).is_some() {}
-        if let Some(past) = places.peek_mut().filter(|past| past.entry.seq == seq) {
-            past.changes.push(Changed { plugin: row::parsed(row, 1)?, patch: row.get(2)? });
-        }
-    }
     Ok((found, end))
+}
+
+fn changed(step: StoredStep<'_>) -> Option<Changed> {
+    let StoredStep { plugin, outcome: StoredOutcome::Changed, detail, .. } = step else {
+        return None;
+    };
+    Some(Changed { plugin: plugin.into_owned(), patch: detail?.into_owned() })
 }

@@ -98,6 +98,14 @@ pub enum Effect {
     },
     /// Counting begins anew for a plugin.
     Reach(Reached),
+    /// A plugin has passed an event and is to come back to it, at once; a dead letter of it is none any
+    /// more.
+    ReactAgain {
+        /// The plugin.
+        plugin: PluginName,
+        /// The event's place in the log.
+        event_seq: Seq,
+    },
     /// An operator takes a plugin out of the flow.
     DisablePlugin {
         /// The plugin.

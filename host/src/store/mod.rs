@@ -23,6 +23,7 @@
 //!
 //! Knows `event`. May not know who commits or who listens.
 
+pub mod archive;
 mod count;
 mod error;
 mod following;

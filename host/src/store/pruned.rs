@@ -25,8 +25,7 @@ use crate::event::Seq;
 
 /// What hangs on one event. What waits for a plugin is left: whoever comes back to it finds the event
 /// gone, and says so.
-const OF_AN_EVENT: [&str; 6] = [
-    "DELETE FROM steps WHERE seq = ?1",
+const OF_AN_EVENT: [&str; 5] = [
     "DELETE FROM reaction_steps WHERE event_seq = ?1",
     "DELETE FROM reaction_attempts WHERE event_seq = ?1",
     "DELETE FROM dead_letters WHERE event_seq = ?1",
@@ -172,6 +171,21 @@ impl Pruned {
             db.prepare_cached(&sql)?.execute(values)?;
         }
         Ok(())
+    }
+
+    /// Notes that a stretch that never had an event here, behind `after` and up to `until`, is gone, as it
+    /// is in the log that this one is made after.
+    pub(super) fn note(
+        &self,
+        db: &Transaction<'_>,
+        after: Seq,
+        until: Seq,
+    ) -> rusqlite::Result<()> {
+        if after >= until {
+            return Ok(());
+        }
+        self.end.fetch_max(until, Ordering::AcqRel);
+        self.mark(db, PRUNED, std::iter::once((after, until)))
     }
 
     /// Places of segment `number` that are gone, counted from its beginning.

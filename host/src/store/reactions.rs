@@ -199,6 +199,17 @@ pub(super) fn retry(db: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// Puts an event that a plugin has passed among what waits, to be tried at once and as often as a new
+/// one. One that waits already is left as it is; a dead letter is none any more.
+pub(super) fn again(db: &Transaction<'_>, plugin: &PluginName, seq: Seq) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO reaction_waiting (plugin, event_seq, attempts, next_us) \
+               VALUES (?1, ?2, 0, 0) ON CONFLICT DO NOTHING";
+    db.prepare_cached(sql)?.execute(params![plugin.as_str(), seq as i64])?;
+    let sql = "DELETE FROM dead_letters WHERE plugin = ?1 AND event_seq = ?2";
+    db.prepare_cached(sql)?.execute(params![plugin.as_str(), seq as i64])?;
+    Ok(())
+}
+
 pub(super) fn discard(db: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
     db.prepare_cached("DELETE FROM dead_letters WHERE id = ?1")?.execute([id])?;
     Ok(())

@@ -149,7 +149,7 @@ async fn an_insert_makes_no_table_of_its_own_and_still_checks_the_priority() {
     let db = rusqlite::Connection::open(&path).unwrap();
     let copy = "INSERT INTO events SELECT 2, 'other', event_type, ?1, session_id, project_id, \
                 subject, timestamp_us, message, data, caused_by_event, caused_by_plugin, hops, \
-                dropped_by, drop_reason, committed_us, digest FROM events WHERE seq = 1";
+                dropped_by, drop_reason, committed_us, digest, steps FROM events WHERE seq = 1";
     let refused = db.execute(copy, ["loud"]).unwrap_err().to_string();
     assert!(refused.contains("CHECK constraint failed"), "{refused}");
     let sql = "EXPLAIN INSERT INTO events (seq, id, event_type, priority, session_id, project_id, \

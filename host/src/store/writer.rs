@@ -260,9 +260,9 @@ fn write(
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let lineup = {
         let mut insert = row::insert_statement(&transaction)?;
-        let mut recorder = Recorder::new(&transaction, lineup)?;
+        let mut recorder = Recorder::new(&transaction, lineup);
         for (seq, entry) in (first..).zip(batches.iter().flat_map(|batch| &batch.entries)) {
-            row::insert(&mut insert, seq, entry, at)?;
+            row::insert(&mut insert, seq, entry, trace::steps_column(&entry.passage), at)?;
             recorder.record(seq, at, &entry.passage)?;
         }
         recorder.lineup()
@@ -307,6 +307,9 @@ fn apply(
         Effect::Settle { plugin, event_seq } => reactions::settle(transaction, plugin, *event_seq)?,
         Effect::DeadLetter(letter) => reactions::bury(transaction, letter)?,
         Effect::RetryDeadLetter(id) => reactions::retry(transaction, *id)?,
+        Effect::ReactAgain { plugin, event_seq } => {
+            reactions::again(transaction, plugin, *event_seq)?;
+        }
         Effect::DiscardDeadLetter(id) => reactions::discard(transaction, *id)?,
         Effect::Escalate(escalation) => rules::escalate(transaction, escalation)?,
         Effect::Resolve { plugin, event_seq } => rules::resolve(transaction, plugin, *event_seq)?,

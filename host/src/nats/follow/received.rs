@@ -8,7 +8,7 @@ use crate::{
     event::{Cause, Draft, LogId, ROOT, Reason, Subject, Timestamp},
     nats::{
         Prefix,
-        message::{CAUSED_BY, COMMITTED, DIGEST, HOPS, ORIGIN, PREVIOUS, SEQ},
+        message::{CAUSED_BY, COMMITTED, DIGEST, HOPS, ORIGIN, PREVIOUS, REPLAY, SEQ},
     },
     store::{Copied, NewEntry, Passage},
 };
@@ -20,6 +20,11 @@ pub(super) struct Received {
     pub(super) origin: LogId,
     /// The event, as it stands there.
     pub(super) copied: Copied,
+}
+
+/// Whether a message is history that somebody has replayed.
+pub(super) fn is_replay(message: &Message) -> bool {
+    text(message, &REPLAY).is_some()
 }
 
 /// The event that a message carries; `None` for a message that no host has sent.

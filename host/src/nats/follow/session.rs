@@ -231,6 +231,7 @@ impl<'a> Batch<'a> {
             ))
         })?;
         match read {
+            None if received::is_replay(&taken.message) => {}
             None => self.context.report.foreign(&taken.message.subject),
             Some(received) => self.judge(received, at)?,
         }

@@ -10,8 +10,6 @@
 //! place is known. FTS5 cannot take words out without their messages, so every sixteen segments have
 //! a table of their own, which is dropped when all of them are.
 
-use std::fmt::Write as _;
-
 use roaring::RoaringBitmap;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
@@ -67,11 +65,10 @@ pub(super) fn add(
         let mut insert = transaction.prepare_cached(&sql)?;
         let mut words = String::new();
         for (seq, message) in messages {
-            let segment = segment_of(*seq);
+            let segment = in_segment(segment_of(*seq));
             words.clear();
             each_word(message, |word| {
-                // Writing into memory does not fail.
-                let _ = write!(words, "{} ", InSegment(segment, word));
+                words.extend([&segment, word, " "]);
                 true
             });
             insert.execute(params![*seq as i64, words])?;
@@ -137,17 +134,12 @@ fn table(segment: u64) -> String {
 fn expression(search: &TextSearch, segment: u64) -> String {
     let word = |word: &Word| {
         let star = if word.is_prefix { "*" } else { "" };
-        format!("\"{}\"{star}", InSegment(segment, &word.text))
+        format!("\"{}{}\"{star}", in_segment(segment), word.text)
     };
     search.words().iter().map(word).collect::<Vec<_>>().join(" AND ")
 }
 
-/// A word as the file has it: behind eight digits, so that no other number and word look the same.
-struct InSegment<'a>(u64, &'a str);
-
-impl std::fmt::Display for InSegment<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self(segment, word) = self;
-        write!(f, "{segment:08x}{word}")
-    }
+/// What stands before a word in the file: eight digits, so that no other number and word look the same.
+fn in_segment(segment: u64) -> String {
+    format!("{segment:08x}")
 }
