@@ -3,11 +3,15 @@
 CARGO ?= cargo
 PLUGINS := noise-filter redact-secrets ci-triage merge-ready all-complete notify-webhook
 
-.PHONY: help setup guests language-guests build run test lint instructions bench bench-short bench-scale clean
+# How long each fault run of `make soak` takes, and the outage in it, in seconds.
+SOAK_SECONDS ?= 60
+
+.PHONY: help setup guests language-guests build run test soak lint instructions bench bench-short bench-scale clean
 
 help:
 	@echo "make run     build everything, start a host, feed it a recorded day, stay up"
 	@echo "make test    every test: units, properties, and promises from outside"
+	@echo "make soak    the fault runs of NATS for SOAK_SECONDS (60) each, which make test has in short"
 	@echo "make lint    format, clippy, docs"
 	@echo "make instructions  the hot paths' instruction counts beside those that are committed"
 	@echo "make bench   the figures beside the bare things, with ten million events (bench-short: one)"
@@ -35,6 +39,10 @@ run: build
 
 test: guests
 	ENNIO_NATS_SERVER=$(CURDIR)/target/tools/nats-server $(CARGO) test --locked --workspace
+
+soak: guests
+	ENNIO_NATS_SERVER=$(CURDIR)/target/tools/nats-server ENNIO_SOAK_SECONDS=$(SOAK_SECONDS) \
+		$(CARGO) test --locked -p ennio --test promises -- nats_faults --nocapture --test-threads 1
 
 lint:
 	$(CARGO) fmt --all --check

@@ -15,7 +15,7 @@ use thiserror::Error;
 use crate::{
     control::CommandName,
     event::{NodeName, ProjectId},
-    nats::{BucketName, Ingest, NatsUrl, Prefix},
+    nats::{BucketName, Ingest, NatsUrl, OnGap, Prefix, StreamName, StreamOptions},
     plugin::{KeySource, WatchMode},
     retention::Policy,
     span::Span,
@@ -38,6 +38,9 @@ pub struct Config {
     /// NATS. Off without a URL.
     #[serde(default)]
     pub nats: NatsConfig,
+    /// Another host's log, to be a copy of. Off without a URL.
+    #[serde(default)]
+    pub follow: FollowConfig,
     /// What is deleted from the log. Nothing unless something is said here.
     #[serde(default)]
     pub retention: Policy,
@@ -140,6 +143,26 @@ pub struct NatsConfig {
     /// Like `nats://127.0.0.1:4222`. Nothing is published without one.
     #[serde(deserialize_with = "parsed")]
     pub url: Option<NatsUrl>,
+    /// A credentials file (`.creds`): a user's JWT and the seed of its nkey.
+    pub credentials_file: Option<PathBuf>,
+    /// A file that holds the seed of a user's nkey.
+    pub nkey_file: Option<PathBuf>,
+    /// A user's name; its password is in `password_file`.
+    pub user: Option<String>,
+    /// A file that holds the user's password.
+    pub password_file: Option<PathBuf>,
+    /// A file that holds a token.
+    pub token_file: Option<PathBuf>,
+    /// The authorities that may have signed the server's certificate, PEM. Default: the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The host's own certificate, PEM.
+    pub cert_file: Option<PathBuf>,
+    /// Its private key, PEM.
+    pub key_file: Option<PathBuf>,
+    /// Publish to a JetStream stream of the host's own. Default: no.
+    pub jetstream: bool,
+    /// That stream.
+    pub stream: StreamOptions,
     /// The first token of every subject on the wire. Default `ennio`.
     #[serde(deserialize_with = "parsed")]
     pub prefix: Option<Prefix>,
@@ -160,6 +183,16 @@ impl Default for NatsConfig {
     fn default() -> Self {
         Self {
             url: None,
+            credentials_file: None,
+            nkey_file: None,
+            user: None,
+            password_file: None,
+            token_file: None,
+            ca_file: None,
+            cert_file: None,
+            key_file: None,
+            jetstream: false,
+            stream: StreamOptions::default(),
             prefix: None,
             commands: vec![CommandName::Status],
             ingest: Ingest::Off,
@@ -202,6 +235,19 @@ fn every<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Duration>, 
         }
         span => Ok(Some(span)),
     }
+}
+
+/// Another host's log. Who this host is to the server, and the prefix, are those of `[nats]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FollowConfig {
+    /// Like `nats://127.0.0.1:4222`. The log is a host's own without one.
+    #[serde(deserialize_with = "parsed")]
+    pub url: Option<NatsUrl>,
+    /// The stream. Default: the prefix in capitals and `_EVENTS`.
+    pub stream: Option<StreamName>,
+    /// What to do when events are missing from the stream: `continue` or `stop`. Default `continue`.
+    pub on_gap: OnGap,
 }
 
 /// A text that has to be what its type says.
@@ -302,6 +348,9 @@ mod tests {
                 && full.plugins.folder.is_some()
                 && full.plugins.mirror.is_some()
                 && full.nats.url.is_some()
+                && full.nats.stream.max_age.is_some()
+                && full.follow.url.is_some()
+                && full.follow.stream.is_some()
                 && !full.retention.keeps_everything()
         );
     }

@@ -21,13 +21,14 @@ use crate::{
     event::{Draft, LogEntry, PluginName, Seq},
     metrics::Metrics,
     nats::{
-        BucketName, CURSOR, CommandListener, Ingest, IngestStatus, Ingester, Mirror, MirrorStatus,
-        NatsOptions, NatsStatus, Publisher, Teller,
+        BucketName, CURSOR, CommandListener, FollowOptions, FollowStatus, Follower, Ingest,
+        IngestStatus, Ingester, Mirror, MirrorStatus, NatsOptions, NatsStatus, NewFollower,
+        Publisher, Teller,
     },
     pipeline::{self, Pipeline, PublishError, Receipt},
     plugin::{
-        Cache, CacheError, Change, Disabled, PluginState, PluginStatus, Registry, RegistryError,
-        TrustedKeys, WatchOptions, Watcher,
+        Cache, CacheError, Change, Disabled, Duty, PluginState, PluginStatus, Registry,
+        RegistryError, TrustedKeys, WatchOptions, Watcher,
     },
     reaction::{Progress, Reactions},
     retention::{Holder, Policy, Retention, RetentionStatus},
@@ -59,9 +60,35 @@ pub enum StartError {
     /// The database.
     #[error("cannot open the database: {0}")]
     Store(#[from] OpenError),
-    /// Which plugins are disabled.
-    #[error("cannot read which plugins are disabled: {0}")]
-    Disabled(#[from] StoreError),
+    /// What the log says about how it is to be run.
+    #[error("cannot read the database: {0}")]
+    Read(#[from] StoreError),
+    /// A host's own log cannot become a copy of another.
+    #[error(
+        "{} is a host's own log, so it cannot become a copy of another one (name a file that does not \
+         exist yet with --db)", database.display()
+    )]
+    OwnLog {
+        /// The database.
+        database: PathBuf,
+    },
+    /// A copy takes no events of its own.
+    #[error(
+        "{} is a copy of another host's log, from stream {stream} (start it with --follow, or name \
+         another file with --db)", database.display()
+    )]
+    Copy {
+        /// The database.
+        database: PathBuf,
+        /// What it was following.
+        stream: String,
+    },
+    /// What a follower has is published already.
+    #[error(
+        "a follower does not publish: the events are in the stream that it follows (leave out either \
+         the NATS server of [nats] or that of [follow])"
+    )]
+    FollowsAndPublishes,
     /// The plugins.
     #[error(transparent)]
     Plugins(#[from] RegistryError),
@@ -93,6 +120,7 @@ pub struct Builder {
     metrics_every: Option<Duration>,
     dashboard: bool,
     node: NodeOptions,
+    follow: Option<FollowOptions>,
     clock: Clock,
     retention: Policy,
 }
@@ -105,6 +133,7 @@ pub struct Host {
     operator: Arc<Operator>,
     nats: Option<NatsStatus>,
     mirror: Option<MirrorStatus>,
+    follow: Option<FollowStatus>,
     retention: Option<RetentionStatus>,
     /// Gone once the host is shut down.
     running: Mutex<Option<Running>>,
@@ -114,12 +143,13 @@ pub struct Host {
 struct Running {
     retention: Option<Retention>,
     ingest: Option<Ingester>,
+    follower: Option<Follower>,
     commands: Option<CommandListener>,
     mirror: Option<Mirror>,
     watcher: Option<Watcher>,
     reactions: Reactions,
     node: Option<Node>,
-    sequencer: pipeline::Running,
+    sequencer: Option<pipeline::Running>,
     lookout: Lookout,
     nats: Option<Publisher>,
     teller: Option<Teller>,
@@ -205,6 +235,13 @@ impl Builder {
         self
     }
 
+    /// Makes the log a copy of the one that another host publishes, which takes no events but those.
+    /// Only reactions run, and only such as add no events.
+    pub fn follow(mut self, options: FollowOptions) -> Self {
+        self.follow = Some(options);
+        self
+    }
+
     /// What is deleted from the log, and when. Default: nothing.
     pub fn retention(mut self, policy: Policy) -> Self {
         self.retention = policy;
@@ -218,6 +255,9 @@ impl Builder {
     /// loaded is no error: it is logged and shown by [`Host::plugins`].
     pub async fn start(self) -> Result<Host, StartError> {
         let mirror = self.mirrored()?;
+        if self.follow.is_some() && self.nats.is_some() {
+            return Err(StartError::FollowsAndPublishes);
+        }
         let cache = self.cache.unwrap_or_else(|| {
             let mut name = self.database.clone().into_os_string();
             name.push("-plugins");
@@ -228,7 +268,9 @@ impl Builder {
             None => None,
         };
         let state = State::of(&self.database);
-        let mut registry = Registry::new(self.plugins, cache, state)?.trusting(self.trusted);
+        let duty = if self.follow.is_some() { Duty::OnlyReact } else { Duty::Everything };
+        let registry = Registry::new(self.plugins, cache, state)?;
+        let mut registry = registry.trusting(self.trusted).with_duty(duty);
         if let Some((bucket, _)) = &mirror {
             registry = registry.mirroring(bucket.as_str())?;
         }
@@ -242,6 +284,7 @@ impl Builder {
         let feed = announcer.feed();
         let observer = CommitObserver { announcer, metrics: metrics.clone() };
         let store = Arc::new(Store::open(&self.database, observer)?);
+        check_kind(&store, self.follow.as_ref()).await?;
         let bus = feed.bus(store.reader().clone(), store.head_at_open());
         metrics.head.set(store.head_at_open() as i64);
         for (name, since, by) in store.reader().disabled_plugins().await? {
@@ -249,8 +292,14 @@ impl Builder {
         }
         plugins.rescan(true).await;
         let watcher = Watcher::start(Arc::clone(&plugins), self.watch);
-        let (pipeline, sequencer) =
-            Pipeline::start(Arc::clone(&store), Arc::clone(&plugins), metrics.clone());
+        let (pipeline, sequencer) = match &self.follow {
+            Some(follow) => (Pipeline::barred(&barred(follow)), None),
+            None => {
+                let plugins = Arc::clone(&plugins);
+                let (way, running) = Pipeline::start(Arc::clone(&store), plugins, metrics.clone());
+                (way, Some(running))
+            }
+        };
         let publisher =
             self.nats.clone().map(|nats| Publisher::spawn(nats, Arc::clone(&store), bus.clone()));
         let nats = publisher.as_ref().map(Publisher::status);
@@ -266,6 +315,8 @@ impl Builder {
         let ingest = self.nats.clone().and_then(|nats| {
             Ingester::spawn(nats, self.ingest, pipeline.clone(), Arc::clone(&store))
         });
+        let follower = self.follow.map(|options| NewFollower::new(options, Arc::clone(&store)));
+        let follow = follower.as_ref().map(NewFollower::status);
         let operator = Arc::new(Operator {
             plugins: Arc::clone(&plugins),
             store: Arc::clone(&store),
@@ -277,6 +328,7 @@ impl Builder {
             metrics,
             node: self.node.name.clone(),
             board: board.clone(),
+            follow: follow.clone(),
             letters: Mutex::default(),
             retention: retention_status.clone(),
             stop: watch::Sender::new(None),
@@ -304,6 +356,8 @@ impl Builder {
         });
         let node = told.map(Node::start);
         let lookout = Lookout::start(Arc::clone(&operator), board);
+        // After the reactions have their places: they see all that comes from here on.
+        let follower = follower.map(NewFollower::start);
         let allowed = self.nats_commands;
         let commands = self
             .nats
@@ -311,6 +365,7 @@ impl Builder {
             .map(|nats| CommandListener::spawn(nats, allowed, Arc::clone(&operator) as _));
         let running = Running {
             retention,
+            follower,
             ingest,
             commands,
             mirror,
@@ -324,7 +379,7 @@ impl Builder {
         };
         let running = Mutex::new(Some(running));
         let (mirror, retention) = (mirror_status, retention_status);
-        Ok(Host { store, bus, pipeline, operator, nats, mirror, retention, running })
+        Ok(Host { store, bus, pipeline, operator, nats, mirror, follow, retention, running })
     }
 
     /// Which bucket is mirrored, and on which server.
@@ -355,6 +410,7 @@ impl Host {
             metrics_every: Some(Duration::from_secs(10)),
             dashboard: true,
             node: NodeOptions::default(),
+            follow: None,
             clock: Clock::default(),
             retention: Policy::default(),
         }
@@ -498,6 +554,11 @@ impl Host {
         self.mirror.as_ref()
     }
 
+    /// How the follower is doing; `None` for a host with a log of its own.
+    pub fn follow(&self) -> Option<&FollowStatus> {
+        self.follow.as_ref()
+    }
+
     /// How retention is doing; `None` for a host that keeps everything.
     pub fn retention(&self) -> Option<&RetentionStatus> {
         self.retention.as_ref()
@@ -551,6 +612,9 @@ impl Host {
         if let Some(ingest) = running.ingest {
             ingest.stop().await;
         }
+        if let Some(follower) = running.follower {
+            follower.stop().await;
+        }
         if let Some(commands) = running.commands {
             commands.stop().await;
         }
@@ -564,7 +628,9 @@ impl Host {
             node.stop().await;
         }
         running.reactions.stop().await;
-        running.sequencer.close().await;
+        if let Some(sequencer) = running.sequencer {
+            sequencer.close().await;
+        }
         if let Some(nats) = running.nats
             && let Err(e) = nats.stop(NATS_DRAIN).await
         {
@@ -576,6 +642,25 @@ impl Host {
         }
         self.store.close().await;
     }
+}
+
+/// Refuses a log of the other kind: a host's own to follow with, or a copy without.
+async fn check_kind(store: &Store, follow: Option<&FollowOptions>) -> Result<(), StartError> {
+    let database = || store.path().to_owned();
+    match (follow, store.reader().followed().await?) {
+        (None, Some(copy)) => Err(StartError::Copy { database: database(), stream: copy.stream }),
+        (Some(_), None) if store.head_at_open() > 0 => {
+            Err(StartError::OwnLog { database: database() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What whoever sends an event to a follower is told.
+fn barred(follow: &FollowOptions) -> String {
+    format!(
+        "this is a follower, a copy of another host's log from {follow} (send events to that host)"
+    )
 }
 
 /// The cursors that retention waits for: NATS, and every reaction that was not disabled. A plugin that

@@ -114,8 +114,18 @@ pub struct Metrics {
     pub dead_letters: Family<PluginLabels, Gauge>,
     /// Events that reactions acted on, and that wait to be resolved.
     pub unresolved: Family<PluginLabels, Gauge>,
+    /// Whether the stream of another host is read, 0 or 1.
+    pub following: Gauge,
+    /// Messages that this stream has and that were not read.
+    pub follow_lag: Gauge,
+    /// Events taken from it since the start.
+    pub follow_taken: Gauge,
+    /// How often events were missing from it, ever.
+    pub follow_gaps: Gauge,
     /// Whether the NATS connection stands, 0 or 1.
     pub nats_connected: Gauge,
+    /// Whether it stands, but the server or a stream refuses something, 0 or 1.
+    pub nats_held: Gauge,
     /// Events handed to the NATS server since the host started, repetitions included.
     pub nats_published: Gauge,
     /// Events that were too large for the NATS server since the host started.
@@ -158,7 +168,12 @@ impl Default for Metrics {
             reaction_waiting: Family::default(),
             dead_letters: Family::default(),
             unresolved: Family::default(),
+            following: Gauge::default(),
+            follow_lag: Gauge::default(),
+            follow_taken: Gauge::default(),
+            follow_gaps: Gauge::default(),
             nats_connected: Gauge::default(),
+            nats_held: Gauge::default(),
             nats_published: Gauge::default(),
             nats_skipped: Gauge::default(),
             mirror_following: Gauge::default(),
@@ -298,9 +313,30 @@ impl Metrics {
             self.unresolved.clone(),
         );
         r.register(
+            "following",
+            "Whether the stream of another host is read",
+            self.following.clone(),
+        );
+        r.register(
+            "follow_lag_messages",
+            "Messages of that stream that were not read",
+            self.follow_lag.clone(),
+        );
+        r.register("follow_taken", "Events taken from that stream", self.follow_taken.clone());
+        r.register(
+            "follow_gaps",
+            "How often events were missing from that stream",
+            self.follow_gaps.clone(),
+        );
+        r.register(
             "nats_connected",
             "Whether the NATS connection stands",
             self.nats_connected.clone(),
+        );
+        r.register(
+            "nats_held",
+            "Whether the server or a stream refuses what is to be published",
+            self.nats_held.clone(),
         );
         r.register(
             "nats_published",

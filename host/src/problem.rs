@@ -81,6 +81,9 @@ impl From<PublishError> for Problem {
                 Self::of(503, "urn:ennio:problem:held", "held back by a plugin", detail)
             }
             PublishError::Store(e) => e.into(),
+            PublishError::Barred(_) => {
+                Self::of(409, "urn:ennio:problem:follower", "this host takes no events", detail)
+            }
             PublishError::Closed => {
                 Self::of(503, "urn:ennio:problem:closing", "shutting down", detail)
             }

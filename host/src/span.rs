@@ -26,6 +26,14 @@ impl Span {
     }
 }
 
+impl From<Duration> for Span {
+    /// To the millisecond.
+    fn from(duration: Duration) -> Self {
+        let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Self(Duration::from_millis(ms))
+    }
+}
+
 impl FromStr for Span {
     type Err = String;
 

@@ -22,12 +22,15 @@ mod control;
 mod dead_letters;
 mod durability;
 mod fleet;
+mod follow;
 mod harness;
 mod hostile;
 mod ingest;
 mod languages;
 mod mirror;
 mod nats;
+mod nats_faults;
+mod nats_own;
 #[allow(dead_code, reason = "the host's own tests use more of it")]
 #[path = "../../host/src/nats/testing.rs"]
 mod nats_server;

@@ -10,7 +10,7 @@ use async_nats::jetstream::{self, stream};
 use ennio::{
     event::Draft,
     host::{Builder, Host, NodeOptions},
-    nats::NatsOptions,
+    nats::{NatsOptions, StreamOptions},
 };
 use futures::{FutureExt, StreamExt};
 use tokio::runtime::Runtime;
@@ -129,7 +129,7 @@ async fn bare_jetstream(server: &NatsServer, events: usize) -> f64 {
 
 /// A log that is full already, from the start of the publisher to the last event in the stream.
 async fn jetstream(server: &NatsServer, events: usize) -> f64 {
-    let context = stream_of(server, "ENNIO_EVENTS", "ennio.>").await;
+    let context = jetstream::new(async_nats::connect(server.url()).await.unwrap());
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("ennio.db");
     let host = Host::builder(&database).start().await.unwrap();
@@ -140,8 +140,14 @@ async fn jetstream(server: &NatsServer, events: usize) -> f64 {
     drop(host);
 
     let begun = Instant::now();
-    let host = publishing(&database, server).start().await.unwrap();
-    let mut stream = context.get_stream("ENNIO_EVENTS").await.unwrap();
+    let own = NatsOptions { stream: Some(StreamOptions::default()), ..options(server) };
+    let host = Host::builder(&database).nats(own).start().await.unwrap();
+    let mut stream = loop {
+        match context.get_stream("ENNIO_EVENTS").await {
+            Ok(stream) => break stream,
+            Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+        }
+    };
     while stream.info().await.unwrap().state.messages < events as u64 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

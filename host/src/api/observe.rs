@@ -7,6 +7,7 @@ use axum::{
 };
 use serde::Serialize;
 
+use crate::nats::{FollowState, FollowStatus, NatsStatus};
 use crate::plugin::PluginStatus;
 
 use super::{Api, problem::Problem};
@@ -31,15 +32,25 @@ pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// The log can be read, so events can be taken and asked for. How the way in over NATS is doing is no
-/// reason to send requests elsewhere, but said.
+/// The log can be read, so events can be taken and asked for. How NATS is doing is told as well, but a
+/// host is ready without it: what waits for it waits in the log. So is a follower, whatever it misses.
 pub(super) async fn readyz(State(api): State<Api>) -> Result<String, Problem> {
     api.host.log().cursor("readyz").await?;
+    let nats = api.host.nats().map(NatsStatus::snapshot).map(|nats| {
+        let lag = api.host.bus().head().saturating_sub(nats.cursor);
+        format!("nats {}, {lag} events behind\n", nats.state.as_str())
+    });
+    let follow = api.host.follow().map(FollowStatus::snapshot).map(|now| {
+        let (state, lag, gaps) = (now.state.as_str(), now.lag, now.gaps_in_words());
+        let trouble = match (now.state, now.last_error) {
+            (FollowState::Following, _) | (_, None) => String::new(),
+            (_, Some((_, error))) => format!(": {error}"),
+        };
+        format!("follow {state}, {lag} messages behind, {gaps}{trouble}\n")
+    });
     let ingest = api.host.ingest().map(|ingest| ingest.snapshot().state.as_str());
-    Ok(match ingest {
-        Some(state) => format!("ready\nNATS ingest: {state}\n"),
-        None => "ready\n".into(),
-    })
+    let ingest = ingest.map(|state| format!("ingest {state}\n"));
+    Ok(["ready\n".into()].into_iter().chain(nats).chain(ingest).chain(follow).collect())
 }
 
 pub(super) async fn metrics(State(api): State<Api>) -> Response {

@@ -44,6 +44,10 @@ const RECEIPT_BYTES: usize = 96;
 const ANSWER_BYTES: usize = 4 << 20;
 
 pub(super) async fn publish(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
+    // Once, and not for each event of a long body.
+    if let Some(reason) = api.host.pipeline().bar() {
+        return Err(PublishError::Barred(reason.to_owned()).into());
+    }
     let (parts, body) = request.into_parts();
     match content_type(&parts.headers) {
         Some("application/json") => match read_json(body).await? {

@@ -110,7 +110,7 @@ impl Subscription {
             let Some(live) = &mut self.live else { return Err(SubscriptionError::Closed) };
             match live.recv().await {
                 Ok(entry) if entry.seq <= self.position => {}
-                Ok(entry) if entry.seq == self.position + 1 => {
+                Ok(entry) if entry.previous <= self.position => {
                     self.position = entry.seq;
                     self.page_end = entry.seq;
                     if self.selection.matches(&entry) {

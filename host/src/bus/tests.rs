@@ -3,7 +3,7 @@ use std::{collections::HashMap, time::Duration};
 use super::*;
 use crate::{
     event::{Draft, EventPriority, EventType, SubjectPattern, Timestamp},
-    store::{Batch, Gap, NewEntry, Passage, Store},
+    store::{Batch, Copied, Followed, Gap, NewEntry, Passage, Store},
 };
 
 struct Log {
@@ -66,6 +66,36 @@ async fn a_subscriber_sees_what_it_chose_and_nothing_from_before() {
     log.store.close().await;
     assert_eq!(urgent.next().await.unwrap_err(), SubscriptionError::Closed);
     assert_eq!(urgent.position(), 5, "what was not chosen counts as done");
+}
+
+#[tokio::test]
+async fn of_a_copy_hidden_places_are_passed_in_silence_and_lost_ones_are_told() {
+    let log = log();
+    let mut live = log.bus.subscribe(Selection::everything());
+    let copied = |seq: Seq, previous: Seq| {
+        let draft = Draft::new(EventType::CiFailing, "p".parse().unwrap(), "s".parse().unwrap());
+        let (digest, committed_at) = (draft.digest(), Timestamp::now());
+        let event = draft.into_event(committed_at);
+        let (subject, passage) = (event.subject(), Passage::default());
+        let (caused_by, hops, dropped) = (None, 0, None);
+        let entry = NewEntry { event, subject, digest, caused_by, hops, dropped, passage };
+        Copied { seq, previous, committed_at, entry }
+    };
+    let (stream, created) = ("E".to_owned(), String::new());
+    let followed = Followed { origin: None, stream, created, stream_seq: 1 };
+    // 2 and 3 are hidden; 5 to 20 are missing, and 21 and 22 hidden again.
+    let first = vec![copied(1, 0), copied(4, 1), copied(23, 20)];
+    log.store.copy(first, followed.clone()).await.unwrap();
+    log.store.copy(vec![copied(30, 23)], followed).await.unwrap();
+    let from_the_log = log.bus.subscribe_after(Selection::everything(), 0);
+    for subscription in [&mut live, &mut { from_the_log }] {
+        let mut seen = Vec::new();
+        while seen.len() < 5 {
+            seen.push(subscription.next().await.map(|entry| entry.seq));
+        }
+        let gap = SubscriptionError::Pruned(Gap { from: 5, to: 20, count: 16 });
+        assert_eq!(seen, [Ok(1), Ok(4), Err(gap), Ok(23), Ok(30)]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

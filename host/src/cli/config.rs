@@ -4,8 +4,8 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Subcommand;
 
-use super::output::Output;
-use crate::{config::Config, plugin::TrustedKeys};
+use super::{nats::NatsArgs, output::Output};
+use crate::{config::Config, host::StartError, plugin::TrustedKeys};
 
 /// Look at the configuration
 #[derive(Debug, clap::Args)]
@@ -29,7 +29,14 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = Config::read(&file)?;
     let shown =
         |path: Option<&PathBuf>| path.map_or("(none)".into(), |path| path.display().to_string());
-    let nats = config.nats.url.as_ref().map_or("(none)".into(), ToString::to_string);
+    let wanted = NatsArgs::default().wanted(&config.nats, &config.follow)?;
+    if wanted.publish.is_some() && wanted.follow.is_some() {
+        return Err(StartError::FollowsAndPublishes.into());
+    }
+    let nats = wanted.publish.map_or("(none)".into(), |nats| match nats.stream {
+        Some(_) => format!("{} (JetStream)", nats.url),
+        None => nats.url.to_string(),
+    });
     let mut output = Output::stdout();
     output.line(&format!("{}: good", file.display()))?;
     output.line(&format!("  database  {}", config.store.database.display()))?;
@@ -44,6 +51,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         output.line(&format!("  mirror    bucket {bucket} into the plugin folder"))?;
     }
     output.line(&format!("  nats      {nats}"))?;
+    if let Some(follow) = &wanted.follow {
+        output.line(&format!("  follow    {follow}"))?;
+    }
     let limits = config.retention.limits();
     let limits: Vec<String> = limits
         .iter()

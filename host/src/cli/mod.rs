@@ -35,6 +35,7 @@ mod filters;
 mod gentle;
 mod import;
 mod input;
+mod nats;
 mod output;
 mod plugin;
 mod progress;

@@ -15,11 +15,12 @@ use tracing::{error, info};
 use tracing_subscriber::EnvFilter;
 
 use super::filters::parse;
+use super::nats::{NatsArgs, Wanted};
 use crate::{
     api::{Guard, Server, Token},
     config::{Config, LogConfig, LogFormat, NodeConfig},
     host::{Host, NodeOptions},
-    nats::{BucketName, NatsOptions, NatsUrl},
+    nats::BucketName,
     plugin::{TrustedKeys, WatchMode, WatchOptions},
 };
 
@@ -45,12 +46,11 @@ pub(super) struct Args {
     /// How changes of the plugin folder are found: `auto`, or `poll` for a network file system [default: auto]
     #[arg(long, env = "ENNIO_WATCH", value_name = "MODE")]
     watch: Option<WatchMode>,
-    /// NATS server that committed events are published to [default: none]
-    #[arg(long, env = "ENNIO_NATS", value_name = "URL", hide_env_values = true)]
-    nats: Option<NatsUrl>,
     /// Bucket on the NATS server whose plugins are kept in the folder [default: none]
     #[arg(long, env = "ENNIO_MIRROR", value_name = "BUCKET", value_parser = parse::<BucketName>)]
     mirror: Option<BucketName>,
+    #[command(flatten)]
+    nats: NatsArgs,
     /// Bearer token that every request has to carry [default: none]
     #[arg(long, env = "ENNIO_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     token: Option<String>,
@@ -62,7 +62,7 @@ pub(super) struct Args {
 /// Serves until a signal or a failed database ends it.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let begun = Instant::now();
-    let (config, token) = configure(args)?;
+    let (config, token, wanted) = configure(args)?;
     start_logging(&config.log)?;
     let guard = Guard::new(config.api.listen, token, config.api.hosts.clone())?;
 
@@ -86,9 +86,13 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     builder = builder.retention(config.retention.clone());
     builder = builder.ingest(config.nats.ingest).metrics_every(config.nats.metrics_interval);
     builder = builder.dashboard(config.nats.dashboard).node(node(&config.node));
-    if let Some(url) = config.nats.url.clone() {
-        let prefix = config.nats.prefix.clone().unwrap_or_default();
-        builder = builder.nats(NatsOptions { url, prefix });
+    let mut source = String::new();
+    if let Some(options) = wanted.publish {
+        builder = builder.nats(options);
+    }
+    if let Some(options) = wanted.follow {
+        source = format!(", a copy from {options}");
+        builder = builder.follow(options);
     }
     let host = Arc::new(builder.start().await?);
     // Before anybody is told that the host is ready: whoever waits for that may send a signal at once.
@@ -97,7 +101,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let plugins = host.plugins().await;
     let running = plugins.iter().filter(|plugin| plugin.hash.is_some()).count();
     say(&format!(
-        "ennio {} is ready on http://{} (log {}, {} events, {running} plugins{}, {} ms)",
+        "ennio {} is ready on http://{} (log {}{source}, {} events, {running} plugins{}, {} ms)",
         env!("CARGO_PKG_VERSION"),
         server.address(),
         config.store.database.display(),
@@ -136,7 +140,7 @@ fn say(line: &str) {
 }
 
 /// Flags win over variables, which clap has merged, and those over the file.
-fn configure(args: Args) -> anyhow::Result<(Config, Option<Token>)> {
+fn configure(args: Args) -> anyhow::Result<(Config, Option<Token>, Wanted)> {
     let mut config = match &args.config {
         Some(path) => Config::read(path)?,
         None => Config::default(),
@@ -153,9 +157,6 @@ fn configure(args: Args) -> anyhow::Result<(Config, Option<Token>)> {
     if let Some(mode) = args.watch {
         config.plugins.watch = mode;
     }
-    if let Some(url) = args.nats {
-        config.nats.url = Some(url);
-    }
     if let Some(bucket) = args.mirror {
         config.plugins.mirror = Some(bucket);
     }
@@ -171,7 +172,8 @@ fn configure(args: Args) -> anyhow::Result<(Config, Option<Token>)> {
         }
         (None, None) => None,
     };
-    Ok((config, token))
+    let wanted = args.nats.wanted(&config.nats, &config.follow)?;
+    Ok((config, token, wanted))
 }
 
 fn start_logging(config: &LogConfig) -> anyhow::Result<()> {

@@ -33,6 +33,7 @@ pub(super) struct Status {
     events: u64,
     pruned: u64,
     nats: Option<Nats>,
+    follow: Option<Follow>,
     cursors: BTreeMap<String, Seq>,
     overtaken: BTreeMap<String, Missed>,
     retention: Option<Retention>,
@@ -43,6 +44,24 @@ pub(super) struct Status {
 struct Nats {
     state: String,
     cursor: Seq,
+}
+
+#[derive(Debug, Deserialize)]
+struct Follow {
+    state: String,
+    stream: String,
+    last: Seq,
+    lag: u64,
+    gap_count: u64,
+    gaps: Vec<Hole>,
+    last_error: Option<Trouble>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Hole {
+    after: Seq,
+    until: Seq,
+    found_at: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -103,6 +122,9 @@ pub(super) fn lines(url: &str, status: &Status) -> Vec<String> {
     if let Some(nats) = &status.nats {
         line("nats", format!("{}, {}", nats.state, place(nats.cursor)));
     }
+    if let Some(follow) = &status.follow {
+        of_follow(follow, &mut line);
+    }
     for (plugin, at) in &status.cursors {
         line("reaction", format!("{plugin} {}", place(*at)));
     }
@@ -117,6 +139,23 @@ pub(super) fn lines(url: &str, status: &Status) -> Vec<String> {
         line("overtaken", format!("{cursor} missed {events} events, {last}"));
     }
     lines
+}
+
+fn of_follow(follow: &Follow, line: &mut impl FnMut(&str, String)) {
+    let Follow { state, stream, last, lag, gap_count, gaps, last_error } = follow;
+    let [last, lag] = [*last, *lag].map(thousands);
+    line("follow", format!("{state} {stream}, at seq {last}, {lag} messages behind"));
+    if let Some(Hole { after, until, found_at }) = gaps.last() {
+        let count = match gap_count {
+            1 => "1 gap".to_owned(),
+            count => format!("{} gaps, the last", thousands(*count)),
+        };
+        let [after, until, at] = [thousands(*after), thousands(*until), date_and_clock(found_at)];
+        line("", format!("{count} behind seq {after}, up to {until}, found at {at}"));
+    }
+    if let Some(Trouble { at, error }) = last_error {
+        line("", format!("last error at {}: {error}", date_and_clock(at)));
+    }
 }
 
 fn of_retention(retention: &Retention, line: &mut impl FnMut(&str, String)) {

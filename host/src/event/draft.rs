@@ -42,6 +42,26 @@ pub struct Draft {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest(pub [u8; 16]);
 
+impl fmt::Display for Digest {
+    /// 32 hexadecimal digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl FromStr for Digest {
+    type Err = Reason;
+
+    fn from_str(text: &str) -> Result<Self, Reason> {
+        let wrong = Reason::WrongType { expected: "32 hexadecimal digits" };
+        if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(wrong);
+        }
+        let number = u128::from_str_radix(text, 16).map_err(|_| wrong)?;
+        Ok(Self(number.to_be_bytes()))
+    }
+}
+
 impl Draft {
     /// A draft with all that has no default.
     pub fn new(event_type: EventType, project_id: ProjectId, session_id: SessionId) -> Self {

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
 use serde_json::value::RawValue;
 
 use super::{
-    Data, EventError, EventId, EventPriority, EventType, Message, PluginName, ProjectId, Reason,
-    SessionId, Subject, Timestamp,
+    Data, Digest, EventError, EventId, EventPriority, EventType, Message, PluginName, ProjectId,
+    Reason, SessionId, Subject, Timestamp,
 };
 
 /// A place in the log: gap-free, from 1, in the order of commits.
@@ -83,6 +83,11 @@ pub struct LogEntry {
     pub dropped: Option<Dropped>,
     /// When the host committed it.
     pub committed_at: Timestamp,
+    /// Of the content as it was sent; `None` for an entry that is of no log.
+    pub digest: Option<Digest>,
+    /// The event before it, of those that anybody can miss: all places between hold none that were ever
+    /// to come here. The place before it, unless this log is a copy of another.
+    pub previous: Seq,
     json: OnceLock<Box<str>>,
 }
 
@@ -97,7 +102,28 @@ impl LogEntry {
         dropped: Option<Dropped>,
         committed_at: Timestamp,
     ) -> Self {
-        Self { seq, event, subject, caused_by, hops, dropped, committed_at, json: OnceLock::new() }
+        Self {
+            seq,
+            event,
+            subject,
+            caused_by,
+            hops,
+            dropped,
+            committed_at,
+            digest: None,
+            previous: seq.saturating_sub(1),
+            json: OnceLock::new(),
+        }
+    }
+
+    /// With the digest of the content as it was sent.
+    pub fn with_digest(self, digest: Digest) -> Self {
+        Self { digest: Some(digest), ..self }
+    }
+
+    /// As it stands in a log that is a copy of another.
+    pub fn with_previous(self, previous: Seq) -> Self {
+        Self { previous, ..self }
     }
 
     /// The JSON of API answers, on one line; made once and shared by all who send it.

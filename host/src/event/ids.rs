@@ -70,18 +70,39 @@ impl FromStr for EventId {
     type Err = Reason;
 
     fn from_str(text: &str) -> Result<Self, Reason> {
-        // `Uuid` also reads braces, URNs and plain hex; an id has one spelling only.
-        if text.len() != 36 {
-            return Err(Reason::Format {
-                expected: "a UUID of 36 characters",
-                detail: format!("found {:?}", excerpt(text)),
-            });
-        }
-        Uuid::try_parse(text).map(Self).map_err(|e| Reason::Format {
-            expected: "a UUID of 36 characters",
-            detail: e.to_string(),
-        })
+        uuid(text).map(Self)
     }
+}
+
+/// Who a log is to readers elsewhere: a random UUID, made with the database and kept in it, so that
+/// readers notice when another log, or one that began anew, takes the place of the one they know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct LogId(Uuid);
+
+impl fmt::Display for LogId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+impl FromStr for LogId {
+    type Err = Reason;
+
+    fn from_str(text: &str) -> Result<Self, Reason> {
+        uuid(text).map(Self)
+    }
+}
+
+/// A UUID in the one spelling that is read.
+fn uuid(text: &str) -> Result<Uuid, Reason> {
+    let expected = "a UUID of 36 characters";
+    // `Uuid` also reads braces, URNs and plain hex; an id has one spelling only.
+    if text.len() != 36 {
+        let detail = format!("found {:?}", excerpt(text));
+        return Err(Reason::Format { expected, detail });
+    }
+    Uuid::try_parse(text).map_err(|e| Reason::Format { expected, detail: e.to_string() })
 }
 
 /// `[A-Za-z0-9_-]`: what a token of a subject may hold.

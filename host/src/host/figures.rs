@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::operator::Operator;
 use crate::{
     metrics::{Metrics, OutcomeLabels, PluginLabels, RuleLabels, SinkLabels, SpaceLabels},
-    nats::{Figures, MirrorState, MirrorStatus, NatsState, NatsStatus},
+    nats::{Figures, FollowState, FollowStatus, MirrorState, MirrorStatus, NatsState, NatsStatus},
     plugin::PluginState,
     retention::RetentionStatus,
 };
@@ -52,12 +52,19 @@ impl Operator {
         if let Some(nats) = self.nats.as_ref().map(NatsStatus::snapshot) {
             let connected = matches!(nats.state, NatsState::Publishing | NatsState::Held);
             metrics.nats_connected.set(connected.into());
+            metrics.nats_held.set((nats.state == NatsState::Held).into());
             metrics.nats_published.set(nats.sent as i64);
             metrics.nats_skipped.set(nats.skipped as i64);
         }
         if let Some(mirror) = self.mirror.as_ref().map(MirrorStatus::snapshot) {
             metrics.mirror_following.set((mirror.state == MirrorState::Following).into());
             metrics.mirror_refused.set(mirror.refused.len() as i64);
+        }
+        if let Some(now) = self.follow.as_ref().map(FollowStatus::snapshot) {
+            metrics.following.set((now.state == FollowState::Following).into());
+            metrics.follow_lag.set(now.lag as i64);
+            metrics.follow_taken.set(now.taken as i64);
+            metrics.follow_gaps.set(now.gap_count as i64);
         }
         for (sink, missed) in self.bus.overtaken() {
             metrics.overtaken.get_or_create(&SinkLabels { sink }).inc_by(missed.events);

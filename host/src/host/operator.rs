@@ -16,7 +16,9 @@ use crate::{
     dashboard::{Board, Change},
     event::{NodeName, PluginName, Seq, Timestamp},
     metrics::Metrics,
-    nats::{CURSOR, IngestStatus, MirrorStatus, NatsState, NatsStatus},
+    nats::{
+        CURSOR, FollowSnapshot, FollowStatus, IngestStatus, MirrorStatus, NatsState, NatsStatus,
+    },
     plugin::{Disabled, PluginStatus, Registry, ReloadError, RollBackError},
     reaction::Progress,
     retention::RetentionStatus,
@@ -34,6 +36,7 @@ pub(super) struct Operator {
     pub(super) metrics: Metrics,
     pub(super) node: NodeName,
     pub(super) board: Board,
+    pub(super) follow: Option<FollowStatus>,
     /// Held by who has dead letters retried or discarded.
     pub(super) letters: Mutex<()>,
     pub(super) retention: Option<RetentionStatus>,
@@ -85,6 +88,7 @@ impl Operator {
             "events": kept,
             "pruned": pruned,
             "indexed": self.store.indexed(),
+            "origin": self.store.origin(),
             "database": from_the_root(self.store.path()),
             "plugins_folder": self.plugins_folder(),
             "nats": self.nats.as_ref().map(|status| {
@@ -93,6 +97,7 @@ impl Operator {
                     "state": nats.state.as_str(),
                     "connected": matches!(nats.state, NatsState::Publishing | NatsState::Held),
                     "cursor": nats.cursor,
+                    "lag": self.bus.head().saturating_sub(nats.cursor),
                     "sent": nats.sent,
                     "acknowledged": nats.acknowledged,
                     "skipped": nats.skipped,
@@ -128,6 +133,7 @@ impl Operator {
                 said
             }),
             "refused": refused.kept,
+            "follow": self.follow.as_ref().map(|status| follow(status.snapshot())),
             "cursors": self.progress.all(),
             "overtaken": self.bus.overtaken(),
             "retention": self.retention.as_ref().map(RetentionStatus::snapshot),
@@ -192,6 +198,24 @@ impl Operator {
             None => Err(ControlError::UnknownPlugin(format!("there is no plugin {name}"))),
         }
     }
+}
+
+fn follow(now: FollowSnapshot) -> Value {
+    json!({
+        "state": now.state.as_str(),
+        "stream": now.stream,
+        "origin": now.origin,
+        "last": now.last,
+        "stream_seq": now.stream_seq,
+        "lag": now.lag,
+        "taken": now.taken,
+        "repeated": now.repeated,
+        "foreign": now.foreign,
+        "gap_count": now.gap_count,
+        "gaps": now.gaps,
+        "reset_at": now.reset_at,
+        "last_error": now.last_error.map(|(at, error)| json!({"at": at, "error": error})),
+    })
 }
 
 /// Whoever asks may run elsewhere.

@@ -6,15 +6,22 @@ use serde::Deserialize;
 /// A message is larger than the stream takes: the one refusal that no waiting cures.
 const MESSAGE_EXCEEDS_MAXIMUM: u64 = 10_054;
 
+/// A cluster without a leader; a stream that is off line; an event before this one that is missing;
+/// this event, which is just being stored.
+const AGAIN: [u64; 6] = [10_008, 10_009, 10_071, 10_118, 10_158, 10_194];
+
 /// An answer to an event that was sent to a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// The named stream has it; `duplicate` when it had it before.
-    Stored { stream: String, duplicate: bool },
+    /// The named stream has it, under this sequence; `duplicate` when it had it before.
+    Stored { stream: String, seq: u64, duplicate: bool },
     /// The stream never takes it.
     TooLarge(String),
     /// The stream does not take it now.
     Refused(String),
+    /// Nobody is to blame, and sending it again helps: a stream between two leaders, or one that has
+    /// not stored what comes before it.
+    Again(String),
     /// Not from a stream: anybody who listens to the subject may answer, and means nothing by it.
     Foreign,
 }
@@ -39,16 +46,19 @@ pub(super) struct Refusal {
 /// Reads an answer.
 pub(super) fn read(status: Option<StatusCode>, payload: &[u8]) -> Answer {
     if status == Some(StatusCode::NO_RESPONDERS) {
-        return Answer::Refused("no stream answers for the subject any more".into());
+        return Answer::Again("no stream answers for the subject any more".into());
     }
     let Ok(body) = serde_json::from_slice::<Body>(payload) else { return Answer::Foreign };
     match body {
         Body { error: Some(refusal), .. } if refusal.err_code == MESSAGE_EXCEEDS_MAXIMUM => {
             Answer::TooLarge(refusal.description)
         }
+        Body { error: Some(refusal), .. } if AGAIN.contains(&refusal.err_code) => {
+            Answer::Again(refusal.to_string())
+        }
         Body { error: Some(refusal), .. } => Answer::Refused(refusal.to_string()),
-        Body { stream: Some(stream), seq: Some(_), duplicate, .. } => {
-            Answer::Stored { stream, duplicate }
+        Body { stream: Some(stream), seq: Some(seq), duplicate, .. } => {
+            Answer::Stored { stream, seq, duplicate }
         }
         _ => Answer::Foreign,
     }
@@ -67,7 +77,7 @@ mod tests {
     #[test]
     fn an_answer_counts_only_when_it_is_a_streams() {
         let read = |json: &str| read(None, json.as_bytes());
-        let stored = |duplicate| Answer::Stored { stream: "E".into(), duplicate };
+        let stored = |duplicate| Answer::Stored { stream: "E".into(), seq: 7, duplicate };
         assert_eq!(read(r#"{"stream":"E","seq":7}"#), stored(false));
         assert_eq!(read(r#"{"stream":"E","seq":7,"duplicate":true,"new":[]}"#), stored(true));
         for foreign in ["", "ok", "{}", "[]", r#"{"seq":7}"#, r#"{"stream":7,"seq":7}"#] {
@@ -86,6 +96,9 @@ mod tests {
             Answer::TooLarge("message size exceeds maximum allowed".into())
         );
         let nobody = super::read(Some(StatusCode::NO_RESPONDERS), b"");
-        assert!(matches!(nobody, Answer::Refused(_)), "{nobody:?}");
+        assert!(matches!(nobody, Answer::Again(_)), "{nobody:?}");
+        let missing =
+            read(r#"{"error":{"err_code":10071,"description":"wrong last sequence: 5"}}"#);
+        assert!(matches!(missing, Answer::Again(_)), "{missing:?}");
     }
 }

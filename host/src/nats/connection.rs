@@ -9,8 +9,7 @@ use std::sync::{
 use std::time::Duration;
 
 use async_nats::{
-    Client, ConnectOptions, Event, ReconnectToServer, ServerAddr, ServerError, StatusCode,
-    Subscriber,
+    Client, Event, ReconnectToServer, ServerAddr, ServerError, StatusCode, Subscriber,
 };
 use bytes::Bytes;
 use futures::StreamExt;
@@ -18,15 +17,14 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
-use super::{
-    NatsOptions,
-    message::Message,
-    options::{self, Credentials},
-    window::Token,
-};
+use super::{NatsOptions, message::Message, options, window::Token};
 
 /// The handshake's share of a connection attempt, per address.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long a question to the server's own interfaces waits for an answer: a cluster that elects a
+/// leader answers none.
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
 /// The client gives a connection up at the third ping without an answer: a server that is silent
 /// or cut off is found within 24 s even when there is nothing to publish.
@@ -54,6 +52,7 @@ pub(super) struct ConnectError {
 
 pub(super) struct Connection {
     client: Client,
+    server: String,
     inbox: String,
     replies: Subscriber,
     complaint: watch::Receiver<Option<String>>,
@@ -86,57 +85,67 @@ pub(super) enum ReplyTo {
 }
 
 impl Connection {
-    /// Connects once, under a name that the server's operator sees.
-    pub(super) async fn open(server: &ServerAddr, name: &str) -> Result<Self, ConnectError> {
-        let error = |reason: String| ConnectError {
-            server: options::redacted(server.as_url_str()),
-            reason,
+    /// Connects once, under a name that the server's operator sees, to the server whose turn it is at
+    /// the `attempt`th attempt.
+    pub(super) async fn open(
+        options: &NatsOptions,
+        attempt: usize,
+        name: &str,
+    ) -> Result<Self, ConnectError> {
+        let Some(server) = options.url.server(attempt) else {
+            return Err(ConnectError {
+                server: "NATS".into(),
+                reason: "no server is named".into(),
+            });
         };
+        let named = options::redacted(server.as_url_str());
+        let error = |reason: String| ConnectError { server: named.clone(), reason };
         let nowhere: ServerAddr =
             NOWHERE.parse().map_err(|e: std::io::Error| error(e.to_string()))?;
         let pool = [server.clone(), nowhere.clone()];
         let (complain, complaint) = watch::channel(None);
-        let client = match options::credentials(server) {
-            Credentials::None => ConnectOptions::new(),
-            Credentials::Token(token) => ConnectOptions::with_token(token),
-            Credentials::User { name, password } => {
-                ConnectOptions::with_user_and_password(name, password)
-            }
-        }
-        .name(name)
-        .connection_timeout(CONNECT_WITHIN)
-        .ping_interval(PING_EVERY)
-        .client_capacity(OUTBOX)
-        .subscription_capacity(INBOX)
-        // The client knows no way to be told "never reconnect": zero means "for ever". So the
-        // first attempt goes to the server, and every later one to where it fails at once, which
-        // after one such failure ends the client's task.
-        .max_reconnects(1)
-        .reconnect_to_server_callback({
-            let used = Arc::new(AtomicBool::new(false));
-            let server = server.clone();
-            move |_, _| {
-                let first = !used.swap(true, Ordering::Relaxed);
-                let addr = if first { server.clone() } else { nowhere.clone() };
-                async move { Some(ReconnectToServer { addr, delay: Some(Duration::ZERO) }) }
-            }
-        })
-        .event_callback(move |event| {
-            note(&event, &complain);
-            std::future::ready(())
-        });
+        let access = options.access.connect_options(server).map_err(|e| error(e.to_string()))?;
+        let client = access
+            .name(name)
+            .request_timeout(Some(ANSWER_WITHIN))
+            .connection_timeout(CONNECT_WITHIN)
+            .ping_interval(PING_EVERY)
+            .client_capacity(OUTBOX)
+            .subscription_capacity(INBOX)
+            // The client knows no way to be told "never reconnect": zero means "for ever". So the
+            // first attempt goes to the server, and every later one to where it fails at once, which
+            // after one such failure ends the client's task.
+            .max_reconnects(1)
+            .reconnect_to_server_callback({
+                let used = Arc::new(AtomicBool::new(false));
+                let server = server.clone();
+                move |_, _| {
+                    let first = !used.swap(true, Ordering::Relaxed);
+                    let addr = if first { server.clone() } else { nowhere.clone() };
+                    async move { Some(ReconnectToServer { addr, delay: Some(Duration::ZERO) }) }
+                }
+            })
+            .event_callback(move |event| {
+                note(&event, &complain);
+                std::future::ready(())
+            });
         let client = client.connect(&pool[..]).await.map_err(|e| error(e.to_string()))?;
         let inbox = client.new_inbox();
         let replies =
             client.subscribe(format!("{inbox}.*")).await.map_err(|e| error(e.to_string()))?;
-        Ok(Self { client, inbox, replies, complaint })
+        Ok(Self { client, server: named, inbox, replies, complaint })
+    }
+
+    /// The server, without user and password.
+    pub(super) fn server(&self) -> &str {
+        &self.server
     }
 
     /// Connects to the first of the servers that answers, for a command, which does not wait for one.
     pub(super) async fn first(options: &NatsOptions, name: &str) -> Result<Self, String> {
         let mut failure = "no NATS server is named".to_owned();
-        for server in options.url.servers() {
-            match Self::open(server, name).await {
+        for attempt in 0..options.url.servers().len() {
+            match Self::open(options, attempt, name).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) => failure = error.to_string(),
             }

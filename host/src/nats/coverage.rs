@@ -3,12 +3,14 @@
 //! Asked of the server in its own words, with as little of the answer read as is needed: a newer
 //! server's additions then break nothing.
 
+use std::fmt;
+
 use async_nats::{Client, client::RequestErrorKind};
 use serde::Deserialize;
 use thiserror::Error;
 
 use super::{Prefix, ack::Refusal};
-use crate::event::{Subject, SubjectPattern};
+use crate::event::{Category, Subject, SubjectPattern};
 
 /// Lists the streams of the account, a page at a time.
 const LIST: &str = "$JS.API.STREAM.LIST";
@@ -17,7 +19,7 @@ const LIST: &str = "$JS.API.STREAM.LIST";
 const MAX_PAGES: usize = 100;
 
 /// JetStream is off for this account, or for this server.
-const NOT_ENABLED: [u64; 2] = [10_039, 10_076];
+pub(super) const NOT_ENABLED: [u64; 2] = [10_039, 10_076];
 
 /// The streams that take in what the host publishes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -79,6 +81,12 @@ impl Coverage {
         self.0.iter().map(|stream| stream.name.clone()).collect()
     }
 
+    /// Of one stream, whose patterns are known.
+    pub(super) fn of(name: &str, patterns: &[String]) -> Self {
+        let patterns = patterns.iter().filter_map(|text| text.parse().ok()).collect();
+        Self(vec![Stream { name: name.into(), patterns }])
+    }
+
     fn add(&mut self, config: Config, prefix: &Prefix) {
         if config.no_ack {
             return;
@@ -93,10 +101,29 @@ impl Coverage {
     }
 }
 
-/// Whether `pattern` can match a subject that begins with `prefix`.
+impl fmt::Display for Coverage {
+    /// The streams with the patterns that matter, like `CI (ennio.ci.>), ALL (>)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, stream) in self.0.iter().enumerate() {
+            let comma = if at > 0 { ", " } else { "" };
+            let patterns: Vec<_> = stream.patterns.iter().map(SubjectPattern::as_str).collect();
+            write!(f, "{comma}{} ({})", stream.name, patterns.join(","))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether `pattern` can match the subject of an event under `prefix`.
 fn is_ours(pattern: &SubjectPattern, prefix: &Prefix) -> bool {
-    let first = pattern.as_str().split('.').next().unwrap_or_default();
-    first == prefix.as_str() || matches!(first, "*" | ">")
+    let mut tokens = pattern.as_str().split('.');
+    let is_category = |token| Category::ALL.iter().any(|category| category.token() == token);
+    match tokens.next() {
+        Some(">") => true,
+        Some(first) if first == "*" || first == prefix.as_str() => {
+            tokens.next().is_some_and(|second| matches!(second, "*" | ">") || is_category(second))
+        }
+        _ => false,
+    }
 }
 
 /// Asks the server. No JetStream, for the server or the account, is no coverage.
@@ -142,6 +169,7 @@ mod tests {
             r#"{"name":"FIRE","subjects":["ennio.pr.>"],"no_ack":true}"#,
             r#"{"name":"MIRROR"}"#,
             r#"{"name":"OTHER","subjects":["acme.>"]}"#,
+            r#"{"name":"INGEST","subjects":["ennio.ingest.>","ennio"]}"#,
         ] {
             coverage.add(serde_json::from_str(config).unwrap(), &prefix);
         }

@@ -3,18 +3,30 @@
 //! The client library publishes to `a.*`, loses what goes to `a..b`, and panics on a line break in
 //! a header. Here neither can be said: subjects are made from a [`Prefix`] and a [`Subject`], and
 //! header values from types whose alphabet holds no line break.
+//!
+//! **What a reader needs to keep the same log.** The payload is the event's eight fields, to the byte
+//! of `data` as the log has it; `ennio` in place of the prefix makes the wire's subject the log's. The
+//! headers are the rest of the row: `Nats-Msg-Id` (the id), `Ennio-Seq`, `Ennio-Hops`,
+//! `Ennio-Caused-By`, `Ennio-Committed` (when the host committed it) and `Ennio-Digest` (of what the
+//! sender said). What a filter hid is not published, and neither is what is too large, so `Ennio-Seq`
+//! has holes; `Ennio-Previous` names the event that was published before this one, 0 for the first.
+//! A reader whose last event of this log is another has missed something, or sees something again:
+//! that is a `Ennio-Seq` it has already. `Ennio-Origin` says which log it is: a reader that finds
+//! another than the one it knows reads another host's events, or those of a log that began anew.
 
 use std::fmt;
 
 use async_nats::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{NATS_MESSAGE_ID, ParseHeaderValueError},
+    header::{NATS_EXPECTED_LAST_SEQUENCE, NATS_MESSAGE_ID, ParseHeaderValueError},
 };
 use bytes::Bytes;
 use thiserror::Error;
 
 use super::{Prefix, ReplayId};
-use crate::event::{Cause, EventId, LogEntry, PluginName, Reason, Seq, Subject};
+use crate::event::{
+    Cause, Digest, EventId, LogEntry, LogId, PluginName, Reason, Seq, Subject, Timestamp,
+};
 
 /// The place in the log.
 pub(super) const SEQ: HeaderName = HeaderName::from_static("Ennio-Seq");
@@ -22,8 +34,16 @@ pub(super) const SEQ: HeaderName = HeaderName::from_static("Ennio-Seq");
 pub(super) const CAUSED_BY: HeaderName = HeaderName::from_static("Ennio-Caused-By");
 /// Reactions between this event and one that came from outside.
 pub(super) const HOPS: HeaderName = HeaderName::from_static("Ennio-Hops");
+/// The place of the event that was published before this one; 0 for the first.
+pub(super) const PREVIOUS: HeaderName = HeaderName::from_static("Ennio-Previous");
+/// Which log this is: a UUID.
+pub(super) const ORIGIN: HeaderName = HeaderName::from_static("Ennio-Origin");
+/// When the host committed it: RFC 3339, to the microsecond.
+pub(super) const COMMITTED: HeaderName = HeaderName::from_static("Ennio-Committed");
+/// Of the content as it was sent: 32 hexadecimal digits.
+pub(super) const DIGEST: HeaderName = HeaderName::from_static("Ennio-Digest");
 /// The replay that an event is sent in; news has none.
-const REPLAY: HeaderName = HeaderName::from_static("Ennio-Replay");
+pub(super) const REPLAY: HeaderName = HeaderName::from_static("Ennio-Replay");
 
 /// A subject on the wire: tokens of `[A-Za-z0-9_-]`, the first of them the configured prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -91,22 +111,45 @@ pub(super) enum Unsendable {
 }
 
 impl Message {
-    /// `entry` under `prefix`.
+    /// `entry` of the log `origin` under `prefix`; `previous` is the place of what was published before
+    /// it.
     ///
     /// # Errors
     /// [`Unsendable::Malformed`], which for a parsed event does not happen.
-    pub(super) fn new(entry: &LogEntry, prefix: &Prefix) -> Result<Self, Unsendable> {
+    pub(super) fn new(
+        entry: &LogEntry,
+        prefix: &Prefix,
+        origin: LogId,
+        previous: Seq,
+    ) -> Result<Self, Unsendable> {
+        let mut message = Self::of(entry, prefix)?;
+        message.headers.insert(PREVIOUS, value(&previous).map_err(malformed)?);
+        message.headers.insert(ORIGIN, value(&origin).map_err(malformed)?);
+        Ok(message)
+    }
+
+    /// What is the same whenever the event is sent.
+    fn of(entry: &LogEntry, prefix: &Prefix) -> Result<Self, Unsendable> {
         let subject = WireSubject::new(prefix, &entry.subject)
             .map_err(|reason| Unsendable::Malformed(reason.to_string()))?;
-        let headers = headers(entry)
-            .map_err(|_| Unsendable::Malformed("a header holds a line break".into()))?;
+        let headers = headers(entry).map_err(malformed)?;
         let payload = serde_json::to_vec(&entry.event)
             .map_err(|e| Unsendable::Malformed(e.to_string()))?
             .into();
         Ok(Self { subject, headers, payload })
     }
 
-    /// `entry` under `prefix`, as a replay sends it.
+    /// To be stored behind what has the sequence `last` in the stream, or not at all.
+    ///
+    /// # Errors
+    /// [`Unsendable::Malformed`], which for a number does not happen.
+    pub(super) fn behind(mut self, last: u64) -> Result<Self, Unsendable> {
+        self.headers.insert(NATS_EXPECTED_LAST_SEQUENCE, value(&last).map_err(malformed)?);
+        Ok(self)
+    }
+
+    /// `entry` under `prefix`, as a replay sends it: without what makes it part of what the host publishes,
+    /// `Ennio-Previous` and `Ennio-Origin`.
     ///
     /// # Errors
     /// As [`Message::new`].
@@ -115,8 +158,7 @@ impl Message {
         prefix: &Prefix,
         replay: &ReplayId,
     ) -> Result<Self, Unsendable> {
-        let mut message = Self::new(entry, prefix)?;
-        let malformed = |_| Unsendable::Malformed("a header holds a line break".into());
+        let mut message = Self::of(entry, prefix)?;
         let id = value(&Replayed { id: entry.event.id, replay }).map_err(malformed)?;
         message.headers.insert(NATS_MESSAGE_ID, id);
         message.headers.insert(REPLAY, value(replay).map_err(malformed)?);
@@ -135,11 +177,19 @@ impl Message {
     }
 }
 
+fn malformed(_: ParseHeaderValueError) -> Unsendable {
+    Unsendable::Malformed("a header holds a line break".into())
+}
+
 fn headers(entry: &LogEntry) -> Result<HeaderMap, ParseHeaderValueError> {
     let mut headers = HeaderMap::new();
     headers.insert(NATS_MESSAGE_ID, value(&entry.event.id)?);
     headers.insert(SEQ, value(&entry.seq)?);
+    headers.insert(COMMITTED, value(&entry.committed_at)?);
     headers.insert(HOPS, value(&entry.hops)?);
+    if let Some(digest) = &entry.digest {
+        headers.insert(DIGEST, value(digest)?);
+    }
     if let Some(cause) = &entry.caused_by {
         headers.insert(CAUSED_BY, value(cause)?);
     }
@@ -163,6 +213,24 @@ impl OneLine for EventId {
 }
 
 impl OneLine for ReplayId {
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl OneLine for LogId {
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl OneLine for Digest {
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl OneLine for Timestamp {
     fn text(&self) -> String {
         self.to_string()
     }
@@ -229,11 +297,17 @@ mod tests {
             let mut draft = Draft::new(kind.ok()?, project.parse().ok()?, session.parse().ok()?);
             draft.message = message.parse().ok();
             draft.data = serde_json::json!({ "host": host }).to_string().parse().ok();
+            let digest = draft.digest();
             let event = draft.into_event(Timestamp::now());
             let caused_by = plugin.parse().ok().map(|plugin| Cause { event_id: event.id, plugin });
             let subject = event.subject();
-            Some(LogEntry::new(seq, event, subject, caused_by, hops, None, Timestamp::now()))
+            let entry = LogEntry::new(seq, event, subject, caused_by, hops, None, Timestamp::now());
+            Some(entry.with_digest(digest))
         }
+    }
+
+    fn origin() -> LogId {
+        "0b5c29a8-51d1-4a3e-9e0e-6f0d4e8f2a11".parse().unwrap()
     }
 
     proptest! {
@@ -244,7 +318,7 @@ mod tests {
             prefix in prop_oneof!["[A-Za-z0-9_-]{1,64}", any::<String>()],
         ) {
             let (Some(entry), Ok(prefix)) = (entry, prefix.parse::<Prefix>()) else { return Ok(()) };
-            let message = Message::new(&entry, &prefix).unwrap();
+            let message = Message::new(&entry, &prefix, origin(), entry.seq / 2).unwrap();
             let subject = message.subject.to_string();
             let tokens: Vec<_> = subject.split('.').collect();
             prop_assert_eq!(tokens[0], prefix.as_str());
@@ -253,7 +327,7 @@ mod tests {
                 prop_assert!(!token.is_empty());
                 prop_assert!(token.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)));
             }
-            prop_assert_eq!(message.headers.len(), 3 + usize::from(entry.caused_by.is_some()));
+            prop_assert_eq!(message.headers.len(), 7 + usize::from(entry.caused_by.is_some()));
             for (name, values) in message.headers.iter() {
                 prop_assert_eq!(values.len(), 1, "{}", name);
                 prop_assert!(values[0].as_str().bytes().all(|b| b.is_ascii_graphic() || b == b' '));
@@ -264,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replay_marks_its_messages_and_changes_nothing_else() {
+    fn a_replay_marks_its_messages_and_takes_them_out_of_the_chain() {
         let draft =
             Draft::new(EventType::CiFailing, "atlas".parse().unwrap(), "s".parse().unwrap());
         let event = draft.into_event(Timestamp::now());
@@ -272,15 +346,17 @@ mod tests {
         let entry = LogEntry::new(7, event, subject, None, 0, None, Timestamp::now());
         let prefix = Prefix::default();
         let replay: ReplayId = "0123456789ab".parse().unwrap();
-        let first = Message::new(&entry, &prefix).unwrap();
+        let first = Message::new(&entry, &prefix, origin(), 6).unwrap();
         let mut again = Message::replayed(&entry, &prefix, &replay).unwrap();
         let header = |name: HeaderName| again.headers.get(name).unwrap().as_str().to_owned();
         assert_eq!(header(REPLAY), "0123456789ab");
         assert_eq!(header(NATS_MESSAGE_ID), format!("{id}-replay-0123456789ab"));
-        assert_eq!(again.headers.len(), first.headers.len() + 1);
+        assert_eq!(again.headers.len(), first.headers.len() - 1);
         let id = first.headers.get(NATS_MESSAGE_ID).unwrap().clone();
         again.headers.insert(NATS_MESSAGE_ID, id);
-        for (name, values) in first.headers.iter() {
+        // It is no link of the chain that a reader checks.
+        let chain = [PREVIOUS, ORIGIN];
+        for (name, values) in first.headers.iter().filter(|(name, _)| !chain.contains(name)) {
             assert_eq!(again.headers.get(name.clone()), values.first(), "{name}");
         }
         assert_eq!((again.subject, again.payload), (first.subject, first.payload));

@@ -128,7 +128,9 @@ impl Follower {
             let Some(wait) = retry.after(&end, followed) else { return };
             match end {
                 End::Stopped => return,
-                End::Lost(reason) => self.report.is(MirrorState::Away, Some(reason)),
+                End::Lost(reason) | End::Interrupted(reason) => {
+                    self.report.is(MirrorState::Away, Some(reason));
+                }
                 End::Held(reason) => self.report.is(MirrorState::Held, Some(reason)),
             }
             tokio::select! {
@@ -142,13 +144,10 @@ impl Follower {
     /// One connection's life: how it ended, and whether it ever followed the bucket.
     async fn session(&self, attempt: usize) -> (End, bool) {
         let mut stop = self.stop.clone();
-        let Some(server) = self.options.url.server(attempt) else {
-            return (End::Lost("no server is configured".into()), false);
-        };
         let opened = tokio::select! {
             biased;
             () = asked_to_stop(&mut stop) => return (End::Stopped, false),
-            opened = Connection::open(server, "ennio mirror") => opened,
+            opened = Connection::open(&self.options, attempt, "ennio mirror") => opened,
         };
         let mut connection = match opened {
             Ok(connection) => connection,

@@ -1,25 +1,32 @@
-//! Where the server is, and under which name events are published there.
+//! Where the server is, who the host is to it, and under which name and to which stream events are
+//! published there.
 
 use std::{fmt, str::FromStr};
 
 use async_nats::ServerAddr;
 use thiserror::Error;
 
+use super::{Access, StreamOptions};
 use crate::event::{ROOT, Reason, Subject};
 
-/// What the publisher has to know.
+/// What whoever connects to NATS has to know.
 #[derive(Debug, Clone)]
 pub struct NatsOptions {
     /// The server, or the servers of one cluster.
     pub url: NatsUrl,
+    /// Who the host is to the server, and how it knows the server.
+    pub access: Access,
     /// The first token of every subject on the wire.
     pub prefix: Prefix,
+    /// The stream that the host owns, and that takes every event. Without one, streams that others have
+    /// made acknowledge what they cover, and the rest goes out over core NATS.
+    pub stream: Option<StreamOptions>,
 }
 
 impl NatsOptions {
-    /// Events under `ennio.>` on this server.
+    /// Events under `ennio.>` on this server, without a stream of the host's own.
     pub fn new(url: NatsUrl) -> Self {
-        Self { url, prefix: Prefix::default() }
+        Self { url, access: Access::default(), prefix: Prefix::default(), stream: None }
     }
 }
 
@@ -77,10 +84,10 @@ pub struct NatsUrlError {
     pub reason: String,
 }
 
-/// What a server wants to see before it lets the host in.
+/// Whom a URL names.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) enum Credentials {
-    None,
+pub(super) enum InUrl {
+    Nobody,
     Token(String),
     User { name: String, password: String },
 }
@@ -91,6 +98,11 @@ impl NatsUrl {
         self.0.iter().cycle().nth(attempt.checked_rem(self.0.len())?)
     }
 
+    /// Whether it says for any of its servers who the host is.
+    pub(super) fn names_somebody(&self) -> bool {
+        self.0.iter().any(|server| in_url(server) != InUrl::Nobody)
+    }
+
     /// Every server.
     pub(super) fn servers(&self) -> &[ServerAddr] {
         &self.0
@@ -98,11 +110,11 @@ impl NatsUrl {
 }
 
 /// What the URL says about who the host is. The client library itself ignores it.
-pub(super) fn credentials(server: &ServerAddr) -> Credentials {
+pub(super) fn in_url(server: &ServerAddr) -> InUrl {
     match (server.username(), server.password()) {
-        (None, None) => Credentials::None,
-        (Some(token), None) => Credentials::Token(percent_decoded(token)),
-        (name, password) => Credentials::User {
+        (None, None) => InUrl::Nobody,
+        (Some(token), None) => InUrl::Token(percent_decoded(token)),
+        (name, password) => InUrl::User {
             name: percent_decoded(name.unwrap_or_default()),
             password: percent_decoded(password.unwrap_or_default()),
         },
@@ -186,11 +198,11 @@ mod tests {
         assert!(!shown.contains("s3cr") && !shown.contains("t0ken") && !shown.contains("bob"));
         let hosts: Vec<_> = (0..4).map(|i| url.server(i).unwrap().host().to_owned()).collect();
         assert_eq!(hosts, ["a", "b", "c", "a"]);
-        let of = |i| credentials(url.server(i).unwrap());
-        let bob = Credentials::User { name: "bob".into(), password: "s3cr@t".into() };
+        let of = |i| in_url(url.server(i).unwrap());
+        let bob = InUrl::User { name: "bob".into(), password: "s3cr@t".into() };
         assert!(of(0) == bob, "the escape is undone");
-        assert!(of(1) == Credentials::Token("t0ken".into()));
-        assert!(of(2) == Credentials::None);
+        assert!(of(1) == InUrl::Token("t0ken".into()));
+        assert!(of(2) == InUrl::Nobody);
     }
 
     #[test]

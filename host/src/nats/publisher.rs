@@ -118,14 +118,14 @@ async fn run(context: Context) {
             Some(before) => {
                 let cursor = before.cursor;
                 let (end, after) = session::run(&context, attempt, before).await;
-                let moved = after.cursor > cursor;
+                let moved = after.cursor.seq > cursor.seq;
                 legacy = Some(after);
                 (end, moved)
             }
-            None => match context.store.reader().cursor(CURSOR).await {
+            None => match context.store.reader().place(CURSOR).await {
                 Ok(stored) => {
-                    let cursor = stored.unwrap_or(0);
-                    context.report.progress(cursor, &mut Counts::default());
+                    let cursor = stored.unwrap_or_default();
+                    context.report.progress(cursor.seq, &mut Counts::default());
                     legacy = Some(Legacy { cursor, complaint: None });
                     continue;
                 }
@@ -136,7 +136,9 @@ async fn run(context: Context) {
         match end {
             End::Stopped => return,
             End::Lost(reason) => context.report.failed(NatsState::Away, reason),
-            End::Held(reason) => context.report.failed(NatsState::Held, reason),
+            End::Interrupted(reason) | End::Held(reason) => {
+                context.report.failed(NatsState::Held, reason)
+            }
         }
         debug!("the next NATS session starts in {wait:?}");
         tokio::select! {

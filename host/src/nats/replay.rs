@@ -27,10 +27,12 @@ use super::{
     connection::{Connection, Heard, Reply, ReplyTo},
     coverage::{self, Coverage},
     message::{Message, Unsendable},
-    options,
     window::{CONFIRM_WITHIN, Proof, Token, Window},
 };
-use crate::event::{LogEntry, Seq};
+use crate::{
+    event::{LogEntry, Seq},
+    store::Place,
+};
 
 /// Between two looks at what waits for a confirmation.
 const TICK: Duration = Duration::from_millis(200);
@@ -124,12 +126,12 @@ impl Replayer {
     /// streams cover.
     pub async fn connect(options: NatsOptions, id: ReplayId) -> Result<Self, ReplayError> {
         let mut failure = ReplayError::Lost("no NATS server is named".into());
-        for server in options.url.servers() {
-            match Connection::open(server, "ennio replay").await {
+        for attempt in 0..options.url.servers().len() {
+            match Connection::open(&options, attempt, "ennio replay").await {
                 Ok(mut connection) => {
                     let coverage = ask(&mut connection, &options).await?;
-                    let server = options::redacted(server.as_url_str());
-                    let (looked, window) = (Instant::now(), Window::new(0));
+                    let server = connection.server().to_owned();
+                    let (looked, window) = (Instant::now(), Window::new(Place::default()));
                     return Ok(Self { options, id, connection, server, coverage, looked, window });
                 }
                 Err(error) => failure = ReplayError::Lost(error.to_string()),
@@ -234,16 +236,18 @@ impl Replayer {
         let Some(seq) = self.window.waiting(token) else { return Ok(()) };
         match ack::read(status, &payload) {
             Answer::Stored { stream, .. } if self.coverage.has(&stream) => {
-                self.window.answered(token);
+                self.window.answered(token, Instant::now());
             }
             // Somebody answered who is no stream of ours.
             Answer::Stored { .. } | Answer::Foreign => {}
             Answer::TooLarge(reason) => {
                 let reason = Unsendable::TooLargeForStream(reason).to_string();
                 skipped.push(Skipped { seq, reason });
-                self.window.answered(token);
+                self.window.answered(token, Instant::now());
             }
-            Answer::Refused(reason) => return Err(ReplayError::Event { seq, reason }),
+            Answer::Again(reason) | Answer::Refused(reason) => {
+                return Err(ReplayError::Event { seq, reason });
+            }
         }
         Ok(())
     }
@@ -262,8 +266,8 @@ impl Replayer {
             return Err(ReplayError::Refused(complaint));
         }
         match self.window.overdue(Instant::now()) {
-            Some(seq) => {
-                let reason = format!("not confirmed within {} s", CONFIRM_WITHIN.as_secs());
+            Some((seq, waited)) => {
+                let reason = format!("not confirmed within {} s", waited.as_secs());
                 Err(ReplayError::Event { seq, reason })
             }
             None => Ok(()),

@@ -11,6 +11,9 @@ pub(super) enum End {
     Stopped,
     /// There was or is no connection, and why.
     Lost(String),
+    /// There is a connection, but what was under way is not stored, and why; sending it again helps, at
+    /// once or as soon as a cluster has found a leader.
+    Interrupted(String),
     /// There is a connection, but the server, a stream or the log refuses something, and why.
     Held(String),
 }
@@ -30,11 +33,11 @@ const LOST: ExponentialBuilder = ExponentialBuilder::new()
     .without_max_times()
     .with_jitter();
 
-/// Steps of 1 s to 15 s: what refuses waits for a person, or for consumers to make room, and each
+/// Steps of 1 s to 5 s: what refuses waits for a person, or for consumers to make room, and each
 /// try costs the server a connection.
 const HELD: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(Duration::from_secs(1))
-    .with_max_delay(Duration::from_secs(15))
+    .with_max_delay(Duration::from_secs(5))
     .without_max_times()
     .with_jitter();
 
@@ -52,8 +55,10 @@ impl Retry {
         match end {
             End::Stopped => None,
             // Neither series ends; the longest step stands in for the type's `None`.
-            End::Lost(_) => Some(self.lost.next().unwrap_or(Duration::from_secs(4))),
-            End::Held(_) => Some(self.held.next().unwrap_or(Duration::from_secs(15))),
+            End::Lost(_) | End::Interrupted(_) => {
+                Some(self.lost.next().unwrap_or(Duration::from_secs(4)))
+            }
+            End::Held(_) => Some(self.held.next().unwrap_or(Duration::from_secs(5))),
         }
     }
 }
@@ -64,9 +69,11 @@ mod tests {
 
     #[test]
     fn waits_grow_to_their_cap_and_never_end() {
-        for (end, least, most) in
-            [(End::Lost(String::new()), 100, 8_000), (End::Held(String::new()), 1_000, 30_000)]
-        {
+        for (end, least, most) in [
+            (End::Lost(String::new()), 100, 8_000),
+            (End::Interrupted(String::new()), 100, 8_000),
+            (End::Held(String::new()), 1_000, 10_000),
+        ] {
             let mut retry = Retry::new();
             let waits: Vec<_> = (0..200).map(|_| retry.after(&end, false).unwrap()).collect();
             let bounds = Duration::from_millis(least)..=Duration::from_millis(most);

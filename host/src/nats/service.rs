@@ -64,7 +64,7 @@ async fn run<S: Session>(options: NatsOptions, mut session: S, mut stop: Stop) {
         session.ended(&end);
         match &end {
             // The publisher says at `warn` that the server is away.
-            End::Lost(reason) => debug!("{}: {reason}", S::NAME),
+            End::Lost(reason) | End::Interrupted(reason) => debug!("{}: {reason}", S::NAME),
             End::Held(reason) if told.as_ref() != Some(reason) => {
                 warn!("{}: {reason}", S::NAME);
                 told = Some(reason.clone());
@@ -85,12 +85,10 @@ async fn connect<S: Session>(
     attempt: usize,
     stop: &mut Stop,
 ) -> Result<Connection, End> {
-    let server = options.url.server(attempt).cloned();
-    let server = server.ok_or_else(|| End::Lost("no server is configured".into()))?;
     tokio::select! {
         biased;
         () = asked_to_stop(stop) => Err(End::Stopped),
-        opened = Connection::open(&server, S::NAME) => {
+        opened = Connection::open(options, attempt, S::NAME) => {
             opened.map_err(|e| End::Lost(e.to_string()))
         }
     }

@@ -16,15 +16,15 @@ use super::{
     connection::{Connection, Heard, Reply, ReplyTo},
     coverage::{self, Coverage, CoverageError},
     message::{Message, Unsendable, WireSubject},
-    options,
     retry::End,
     status::{Counts, Reporter},
+    stream::{Stream, StreamError},
     window::{CONFIRM_WITHIN, Proof, Window},
 };
 use crate::{
     bus::{Bus, Subscription, SubscriptionError},
     event::{LogEntry, Selection, Seq},
-    store::{Effect, Store, StoreError},
+    store::{Effect, Place, Store, StoreError},
 };
 
 /// Between two savings of the cursor: what a killed host publishes again is at most what it
@@ -44,6 +44,14 @@ pub(super) struct Context {
     pub(super) stop: watch::Receiver<Option<tokio::time::Instant>>,
 }
 
+impl Context {
+    /// The stream that the host owns.
+    fn stream(&self) -> Option<Stream<'_>> {
+        let options = self.options.stream.as_ref()?;
+        Some(Stream::new(options, &self.options.prefix))
+    }
+}
+
 struct Session<'a> {
     context: &'a Context,
     connection: Connection,
@@ -53,13 +61,18 @@ struct Session<'a> {
     counts: Counts,
     /// Events that cannot be published, since the cursor on disk.
     skipped: Vec<(Seq, String)>,
+    /// What was sent last, in this session or before.
+    previous: Seq,
+    /// What sequence that will have in the host's own stream; known from the first acknowledgement on,
+    /// which the window waits for.
+    last: Option<u64>,
     /// On disk.
-    saved: Seq,
+    saved: Place,
     /// Confirmed at the last tick.
-    confirmed: Seq,
+    confirmed: Place,
     /// Confirmed at the last tick but one, and not complained about since: a complaint travels
     /// another way through the client than a marker, and may come a moment after it.
-    settled: Seq,
+    settled: Place,
     /// The complaint that ended the session before.
     suspicion: Option<String>,
     /// An event like the one that was complained about. It is sent when everything before it is
@@ -70,8 +83,8 @@ struct Session<'a> {
 /// What a session leaves to the next one.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Legacy {
-    /// Everything up to here is done.
-    pub(super) cursor: Seq,
+    /// How far everything is done.
+    pub(super) cursor: Place,
     /// The complaint that ended the session.
     pub(super) complaint: Option<String>,
 }
@@ -101,27 +114,36 @@ async fn open<'a>(
     legacy: &Legacy,
 ) -> Result<Session<'a>, End> {
     let cursor = legacy.cursor;
-    let Some(server) = context.options.url.server(attempt) else {
-        return Err(End::Lost("no server is configured".into()));
-    };
-    let mut connection = Connection::open(server, "ennio publisher")
+    let mut connection = Connection::open(&context.options, attempt, "ennio publisher")
         .await
         .map_err(|error| End::Lost(error.to_string()))?;
-    let ask = coverage::ask(connection.client().clone(), context.options.prefix.clone());
-    // A complaint says more than that no answer came.
-    let coverage = connection.ask(ask).await.map_err(|reason| CoverageError { reason }).flatten();
-    let coverage = coverage.map_err(|error| End::Held(error.to_string()))?;
-    context.report.connected(&options::redacted(server.as_url_str()));
+    let client = connection.client().clone();
+    let (coverage, cursor) = match context.stream() {
+        Some(stream) => {
+            let (origin, head) = (context.store.origin(), context.bus.head());
+            let opened = connection.ask(stream.open(&client, origin, cursor, head)).await;
+            // A complaint says more than that no answer came.
+            opened.map_err(End::Held)??
+        }
+        None => {
+            let ask = coverage::ask(client, context.options.prefix.clone());
+            let coverage = connection.ask(ask).await.map_err(|reason| CoverageError { reason });
+            (coverage.flatten().map_err(|error| End::Held(error.to_string()))?, cursor)
+        }
+    };
+    context.report.connected(connection.server());
     context.report.covered_by(coverage.names());
     Ok(Session {
         context,
         connection,
-        log: context.bus.subscribe_after(Selection::everything(), cursor),
+        log: context.bus.subscribe_after(Selection::everything(), cursor.seq),
         coverage,
         window: Window::new(cursor),
         counts: Counts::default(),
         skipped: Vec::new(),
-        saved: cursor,
+        previous: cursor.taken,
+        last: None,
+        saved: legacy.cursor,
         confirmed: cursor,
         settled: cursor,
         suspicion: legacy.complaint.clone(),
@@ -148,7 +170,7 @@ impl Session<'_> {
     ) -> Result<(), End> {
         let mut tick = interval(SAVE_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut look: Fuse<BoxFuture<'_, Result<Coverage, CoverageError>>> = Fuse::terminated();
+        let mut look: Fuse<BoxFuture<'_, Result<Coverage, End>>> = Fuse::terminated();
         let mut looked = Instant::now();
         // Once set, nothing new is sent; what is under way has until then to be confirmed.
         let mut until: Option<tokio::time::Instant> = None;
@@ -172,14 +194,14 @@ impl Session<'_> {
                     }
                     if looked.elapsed() >= LOOK_EVERY && look.is_terminated() {
                         looked = Instant::now();
-                        let prefix = self.context.options.prefix.clone();
-                        look = coverage::ask(self.connection.client().clone(), prefix).boxed().fuse();
+                        look = look_again(self.context, self.connection.client().clone()).boxed().fuse();
                     }
                 }
                 coverage = &mut look, if !look.is_terminated() => match coverage {
                     Ok(coverage) => self.cover(coverage),
                     // What was known still holds; a stream that is gone will not acknowledge.
-                    Err(error) => self.context.report.warn(error.to_string()),
+                    Err(End::Lost(reason)) => self.context.report.warn(reason),
+                    Err(end) => return Err(end),
                 },
                 heard = self.connection.hear() => match heard {
                     Heard::Reply(reply) => self.hear(&reply)?,
@@ -222,7 +244,7 @@ impl Session<'_> {
     /// The suspect, once everything before it is settled. After that one nobody is suspected.
     fn cleared(&mut self) -> Option<Arc<LogEntry>> {
         let before = self.suspect.as_ref()?.seq - 1;
-        if self.settled < before {
+        if self.settled.seq < before {
             return None;
         }
         self.suspicion = None;
@@ -250,12 +272,19 @@ impl Session<'_> {
         let covered = self.coverage.covers(message.subject.as_subject());
         let proof = if covered { Proof::Stream } else { Proof::Marker };
         let token = self.window.push(entry.seq, message.size(), proof, Instant::now());
+        self.previous = entry.seq;
+        self.last = self.last.map(|last| last + 1);
         self.counts.sent += 1;
         patiently(self.connection.send(message, covered.then_some(token)), stop).await
     }
 
     fn message(&self, entry: &LogEntry) -> Result<Message, Unsendable> {
-        let message = Message::new(entry, &self.context.options.prefix)?;
+        let (prefix, origin) = (&self.context.options.prefix, self.context.store.origin());
+        let message = Message::new(entry, prefix, origin, self.previous)?;
+        let message = match self.last {
+            Some(last) => message.behind(last)?,
+            None => message,
+        };
         let (size, limit) = (message.size(), self.connection.max_payload());
         if size > limit {
             // The server would close the connection, again and again.
@@ -282,16 +311,27 @@ impl Session<'_> {
         };
         let Some(seq) = self.window.waiting(token) else { return Ok(()) };
         match ack::read(reply.status, &reply.payload) {
-            Answer::Stored { stream, duplicate } if self.coverage.has(&stream) => {
+            Answer::Stored { stream, seq, duplicate } if self.coverage.has(&stream) => {
                 self.counts.acknowledged += 1;
                 self.counts.duplicates += u64::from(duplicate);
-                self.window.answered(token);
+                self.window.answered(token, Instant::now());
+                if self.context.options.stream.is_some() && self.last.is_none() {
+                    match duplicate {
+                        // What it stands behind is not the end of the stream, so there is no condition
+                        // yet that keeps order among several.
+                        true => self.window.narrow(),
+                        false => self.last = Some(seq),
+                    }
+                }
             }
             Answer::Stored { stream, .. } => debug!("event {seq}: {stream} is no stream of ours"),
             Answer::Foreign => debug!("event {seq}: somebody answered who is no stream"),
             Answer::TooLarge(reason) => {
                 self.skip(seq, &Unsendable::TooLargeForStream(reason));
-                self.window.answered(token);
+                self.window.refused(token, Instant::now());
+            }
+            Answer::Again(reason) => {
+                return Err(End::Interrupted(format!("event {seq}: {reason}")));
             }
             Answer::Refused(reason) => return Err(End::Held(format!("event {seq}: {reason}"))),
         }
@@ -314,9 +354,9 @@ impl Session<'_> {
         if let Some(complaint) = self.connection.complained() {
             return Err(End::Held(complaint));
         }
-        if let Some(seq) = self.window.overdue(Instant::now()) {
-            let seconds = CONFIRM_WITHIN.as_secs();
-            return Err(End::Held(format!("event {seq}: not confirmed within {seconds} s")));
+        if let Some((seq, limit)) = self.window.overdue(Instant::now()) {
+            let reason = format!("event {seq}: not confirmed within {} s", limit.as_secs());
+            return Err(End::Interrupted(reason));
         }
         // Events that nobody sends, because a filter hid them, are done as well.
         self.window.pass(self.followed());
@@ -324,15 +364,15 @@ impl Session<'_> {
         self.save(self.settled).await
     }
 
-    async fn save(&mut self, seq: Seq) -> Result<(), End> {
-        if seq > self.saved {
+    async fn save(&mut self, place: Place) -> Result<(), End> {
+        if place.seq > self.saved.seq {
             let mut skipped = self.skipped.clone();
-            skipped.retain(|(skipped, _)| *skipped <= seq);
-            let moved = Effect::Delivered { sink: CURSOR.into(), seq, skipped };
+            skipped.retain(|(skipped, _)| *skipped <= place.seq);
+            let moved = Effect::Delivered { sink: CURSOR.into(), place, skipped };
             match self.context.store.apply(vec![moved]).await {
                 Ok(()) => {
-                    self.saved = seq;
-                    self.skipped.retain(|(skipped, _)| *skipped > seq);
+                    self.saved = place;
+                    self.skipped.retain(|(skipped, _)| *skipped > place.seq);
                 }
                 // Nothing is lost but the place: a restart would publish from the last saved one.
                 Err(error @ StoreError::Full(_)) => {
@@ -341,7 +381,7 @@ impl Session<'_> {
                 Err(error) => return Err(End::Held(format!("the cursor is not saved: {error}"))),
             }
         }
-        self.context.report.progress(self.saved, &mut self.counts);
+        self.context.report.progress(self.saved.seq, &mut self.counts);
         Ok(())
     }
 
@@ -356,13 +396,26 @@ impl Session<'_> {
         };
         let end = match self.save(cursor).await {
             Err(unsaved) if end != End::Stopped => unsaved,
-            Err(End::Held(reason) | End::Lost(reason)) => {
+            Err(End::Held(reason) | End::Lost(reason) | End::Interrupted(reason)) => {
                 self.context.report.warn(reason);
                 end
             }
             Ok(()) | Err(End::Stopped) => end,
         };
         (end, Legacy { cursor, complaint })
+    }
+}
+
+/// What the streams cover now. `Lost` when that cannot be found out at the moment.
+async fn look_again(context: &Context, client: async_nats::Client) -> Result<Coverage, End> {
+    match context.stream() {
+        Some(stream) => stream.check(&client).await.map_err(|error| match error {
+            StreamError::Unavailable { .. } => End::Lost(error.to_string()),
+            other => other.into(),
+        }),
+        None => coverage::ask(client, context.options.prefix.clone())
+            .await
+            .map_err(|error| End::Lost(error.to_string())),
     }
 }
 

@@ -6,7 +6,7 @@
 use std::{
     fs::{self, File},
     io::{BufRead, BufReader},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -44,14 +44,18 @@ impl NatsServer {
 
     /// Has another configuration from the next start on.
     pub fn reconfigure(&self, config: &str) {
-        let store = self.folder.path().join("store");
-        let config = config.replace("STORE", &store.display().to_string());
+        let config = config.replace("STORE", &self.store().display().to_string());
         fs::write(self.folder.path().join("server.conf"), config).expect("write the configuration");
     }
 
     /// `nats://127.0.0.1:<port>`.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Where it keeps its streams.
+    pub fn store(&self) -> PathBuf {
+        self.folder.path().join("store")
     }
 
     /// Starts it, again on its port, and returns when it takes connections.
@@ -94,6 +98,11 @@ impl NatsServer {
         self.signal("-CONT");
     }
 
+    /// Its log since it was last started.
+    pub fn said(&self) -> String {
+        fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default()
+    }
+
     fn signal(&self, signal: &str) {
         let process = self.process.as_ref().expect("the server runs");
         let sent = Command::new("kill").args([signal, &process.id().to_string()]).status();
@@ -103,20 +112,24 @@ impl NatsServer {
     fn read_port(&mut self, id: u32) -> Option<u16> {
         let ended = self.process.as_mut().and_then(|process| process.try_wait().ok().flatten());
         if let Some(ended) = ended {
-            let log = fs::read_to_string(self.folder.path().join("server.log"));
-            panic!("nats-server ended ({ended}):\n{}", log.unwrap_or_default());
+            panic!("nats-server ended ({ended}):\n{}", self.said());
         }
         if self.port != 0 {
             return Some(self.port);
         }
-        // {"nats":["nats://127.0.0.1:4222"]}, in the file `nats-server_<id>.ports`.
+        // {"nats":["nats://127.0.0.1:4222"]}, or tls:// there, in the file `nats-server_<id>.ports`.
         let file = fs::read_dir(self.folder.path()).ok()?.find_map(|file| {
             let path = file.ok()?.path();
             let ours = path.file_name()?.to_str()?.ends_with(&format!("_{id}.ports"));
             ours.then_some(path)
         })?;
         let text = fs::read_to_string(file).ok()?;
-        let digits = text.split_once("nats://127.0.0.1:")?.1.split(|c: char| !c.is_ascii_digit());
+        let digits = text
+            .split_once("\"nats\"")?
+            .1
+            .split_once("://127.0.0.1:")?
+            .1
+            .split(|c: char| !c.is_ascii_digit());
         digits.into_iter().next()?.parse().ok()
     }
 }
@@ -127,6 +140,43 @@ impl Drop for NatsServer {
             let _ = process.kill();
             let _ = process.wait();
         }
+        if std::thread::panicking() {
+            eprintln!("--- the NATS server at {} said ---\n{}", self.url(), self.said());
+        }
+    }
+}
+
+/// Servers of one cluster, with JetStream; each can be killed and started again.
+pub struct NatsCluster {
+    /// Named `n0`, `n1` and so on.
+    pub servers: Vec<NatsServer>,
+}
+
+impl NatsCluster {
+    /// As many servers, which find each other.
+    pub fn new(size: usize) -> Self {
+        // Held all at once, so that they differ.
+        let free: Vec<_> = (0..size).map(|_| TcpListener::bind("127.0.0.1:0")).collect();
+        let port = |listener: &std::io::Result<TcpListener>| {
+            listener.as_ref().ok()?.local_addr().ok().map(|address| address.port())
+        };
+        let ports: Vec<_> = free.iter().map(|one| port(one).expect("a free port")).collect();
+        drop(free);
+        let routes: Vec<_> = ports.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
+        let routes = routes.join(", ");
+        let server = |(number, port): (usize, u16)| {
+            NatsServer::configured(&format!(
+                "server_name: n{number}\njetstream {{ store_dir: \"STORE\" }}\n\
+                 cluster {{ name: test, listen: \"127.0.0.1:{port}\", routes: [{routes}] }}\n"
+            ))
+        };
+        Self { servers: ports.into_iter().enumerate().map(server).collect() }
+    }
+
+    /// All of their URLs, as a host takes them.
+    pub fn url(&self) -> String {
+        let urls: Vec<_> = self.servers.iter().map(NatsServer::url).collect();
+        urls.join(",")
     }
 }
 

@@ -1,7 +1,10 @@
 //! The publisher against real servers.
 
+mod access;
 mod away;
 mod core;
+mod own;
+mod own_faults;
 mod patterns;
 mod streams;
 
@@ -11,7 +14,7 @@ use async_nats::jetstream;
 use futures::{FutureExt, StreamExt};
 
 use super::{
-    testing::{DEADLINE, NatsServer},
+    testing::{DEADLINE, NatsCluster, NatsServer},
     *,
 };
 use crate::{
@@ -133,7 +136,14 @@ fn waiting(subscriber: &mut async_nats::Subscriber) -> Option<async_nats::Messag
 }
 
 fn seq_of(message: &async_nats::Message) -> Seq {
-    message.headers.as_ref().unwrap().get(message::SEQ).unwrap().as_str().parse().unwrap()
+    places_of(message).0
+}
+
+/// The event's place in the log, and that of the event published before it.
+fn places_of(message: &async_nats::Message) -> (Seq, Seq) {
+    let headers = message.headers.as_ref().unwrap();
+    let place = |name| headers.get(name).unwrap().as_str().parse().unwrap();
+    (place(message::SEQ), place(message::PREVIOUS))
 }
 
 /// The stream's messages: (place in the log, id, subject), in the stream's order.

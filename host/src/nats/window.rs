@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::event::Seq;
+use crate::{event::Seq, store::Place};
 
 /// Events under way at most. More does not make a stream faster.
 const MAX_EVENTS: usize = 256;
@@ -24,9 +24,13 @@ const MAX_BYTES: usize = 8 << 20;
 /// window is still half full.
 const MARK_EVERY: usize = MAX_EVENTS / 4;
 
-/// How long a confirmation may take, in seconds; then the connection or the stream counts as
-/// broken. A stream that syncs each write to a slow disk needs well below one.
+/// How long a confirmation may take; then the connection or the stream counts as broken. A stream that
+/// syncs each write to a slow disk needs well below a second.
 pub(super) const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long a stream that owes an answer may give none at all. Between two leaders, what is under way
+/// gets lost without a word; to send it again then costs little, and there is no other sign.
+const SILENT_FOR: Duration = Duration::from_secs(2);
 
 /// The number of an event within one session, from 0.
 pub(super) type Token = u64;
@@ -45,6 +49,8 @@ struct Sent {
     bytes: usize,
     at: Instant,
     waits_for: Option<Proof>,
+    /// The server took it, or will have.
+    is_taken: bool,
 }
 
 pub(super) struct Window {
@@ -54,15 +60,30 @@ pub(super) struct Window {
     bytes: usize,
     limit: usize,
     unmarked: usize,
-    confirmed: Seq,
+    confirmed: Place,
+    /// When something was last confirmed.
+    heard: Option<Instant>,
 }
 
 impl Window {
     /// Nothing under way; everything up to `confirmed` was confirmed before.
-    pub(super) fn new(confirmed: Seq) -> Self {
+    pub(super) fn new(confirmed: Place) -> Self {
         // One event at first: where the server refuses, only this one is sent again and again, and
         // no later one overtakes it.
-        Self { sent: VecDeque::new(), oldest: 0, bytes: 0, limit: 1, unmarked: 0, confirmed }
+        Self {
+            sent: VecDeque::new(),
+            oldest: 0,
+            bytes: 0,
+            limit: 1,
+            unmarked: 0,
+            confirmed,
+            heard: None,
+        }
+    }
+
+    /// One event at a time again, until the next confirmation.
+    pub(super) fn narrow(&mut self) {
+        self.limit = 1;
     }
 
     /// Whether another event may be sent.
@@ -76,7 +97,7 @@ impl Window {
     }
 
     /// The last event up to which everything was confirmed.
-    pub(super) fn confirmed(&self) -> Seq {
+    pub(super) fn confirmed(&self) -> Place {
         self.confirmed
     }
 
@@ -84,20 +105,20 @@ impl Window {
     pub(super) fn push(&mut self, seq: Seq, bytes: usize, proof: Proof, now: Instant) -> Token {
         self.unmarked += usize::from(proof == Proof::Marker);
         self.bytes += bytes;
-        self.sent.push_back(Sent { seq, bytes, at: now, waits_for: Some(proof) });
+        self.sent.push_back(Sent { seq, bytes, at: now, waits_for: Some(proof), is_taken: true });
         self.next_token() - 1
     }
 
     /// Takes in an event that is not sent at all: it counts as confirmed when its turn comes.
     pub(super) fn skip(&mut self, seq: Seq, now: Instant) {
-        self.sent.push_back(Sent { seq, bytes: 0, at: now, waits_for: None });
+        self.sent.push_back(Sent { seq, bytes: 0, at: now, waits_for: None, is_taken: false });
         self.advance();
     }
 
     /// Everything up to `seq` is done and was never under way. Ignored while something is.
     pub(super) fn pass(&mut self, seq: Seq) {
         if self.sent.is_empty() {
-            self.confirmed = self.confirmed.max(seq);
+            self.confirmed.seq = self.confirmed.seq.max(seq);
         }
     }
 
@@ -134,21 +155,37 @@ impl Window {
         (sent.waits_for == Some(Proof::Stream)).then_some(sent.seq)
     }
 
-    /// The stream is done with the event.
-    pub(super) fn answered(&mut self, token: Token) {
+    /// The stream has the event.
+    pub(super) fn answered(&mut self, token: Token, now: Instant) {
+        self.settle(token, true, now);
+    }
+
+    /// The stream never takes the event.
+    pub(super) fn refused(&mut self, token: Token, now: Instant) {
+        self.settle(token, false, now);
+    }
+
+    fn settle(&mut self, token: Token, is_taken: bool, now: Instant) {
         if self.waiting(token).is_some()
             && let Ok(at) = usize::try_from(token - self.oldest)
             && let Some(sent) = self.sent.get_mut(at)
         {
-            sent.waits_for = None;
+            (sent.waits_for, sent.is_taken) = (None, is_taken);
+            self.heard = Some(now);
             self.advance();
         }
     }
 
-    /// The oldest event, when it has waited too long.
-    pub(super) fn overdue(&self, now: Instant) -> Option<Seq> {
+    /// The oldest event and how long it may wait, when it has waited too long.
+    pub(super) fn overdue(&self, now: Instant) -> Option<(Seq, Duration)> {
         let oldest = self.sent.front()?;
-        (now.saturating_duration_since(oldest.at) > CONFIRM_WITHIN).then_some(oldest.seq)
+        let is_longer = |since: Instant, limit| now.saturating_duration_since(since) > limit;
+        let silent_since = self.heard.map_or(oldest.at, |heard| heard.max(oldest.at));
+        if is_longer(oldest.at, CONFIRM_WITHIN) {
+            return Some((oldest.seq, CONFIRM_WITHIN));
+        }
+        let owes = oldest.waits_for == Some(Proof::Stream);
+        (owes && is_longer(silent_since, SILENT_FOR)).then_some((oldest.seq, SILENT_FOR))
     }
 
     fn next_token(&self) -> Token {
@@ -159,8 +196,11 @@ impl Window {
         while let Some(sent) = self.sent.pop_front_if(|sent| sent.waits_for.is_none()) {
             self.oldest += 1;
             self.bytes -= sent.bytes;
-            self.confirmed = sent.seq;
-            self.limit = MAX_EVENTS;
+            self.confirmed.seq = sent.seq;
+            if sent.is_taken {
+                self.confirmed.taken = sent.seq;
+                self.limit = MAX_EVENTS;
+            }
         }
     }
 }
@@ -174,12 +214,12 @@ mod tests {
     #[test]
     fn a_session_begins_with_one_event_and_opens_up_with_the_first_confirmation() {
         let now = Instant::now();
-        let mut window = Window::new(7);
+        let mut window = Window::new(Place { seq: 7, taken: 6 });
         assert!(window.has_room());
         let token = window.push(8, 100, Proof::Stream, now);
         assert!(!window.has_room());
-        window.answered(token);
-        assert_eq!((window.confirmed(), window.is_empty()), (8, true));
+        window.answered(token, now);
+        assert_eq!((window.confirmed().seq, window.is_empty()), (8, true));
         for seq in 9..9 + MAX_EVENTS as Seq {
             assert!(window.has_room());
             window.push(seq, 100, Proof::Stream, now);
@@ -188,10 +228,25 @@ mod tests {
     }
 
     #[test]
+    fn only_what_is_stored_opens_the_window() {
+        let mut window = Window::new(Place::default());
+        window.skip(1, Instant::now());
+        let token = window.push(2, 100, Proof::Stream, Instant::now());
+        assert!(!window.has_room());
+        window.refused(token, Instant::now());
+        let token = window.push(3, 100, Proof::Stream, Instant::now());
+        assert!(!window.has_room());
+        window.answered(token, Instant::now());
+        window.narrow();
+        window.push(4, 100, Proof::Stream, Instant::now());
+        assert!(!window.has_room());
+    }
+
+    #[test]
     fn large_events_close_the_window_early() {
-        let mut window = Window::new(0);
+        let mut window = Window::new(Place::default());
         let token = window.push(1, 1, Proof::Stream, Instant::now());
-        window.answered(token);
+        window.answered(token, Instant::now());
         let fit = (1..).take_while(|i| {
             let room = window.has_room();
             window.push(1 + i, 1 << 20, Proof::Stream, Instant::now());
@@ -203,7 +258,7 @@ mod tests {
     #[test]
     fn the_cursor_waits_for_the_oldest_whatever_confirms_it() {
         let now = Instant::now();
-        let mut window = Window::new(0);
+        let mut window = Window::new(Place::default());
         let first = window.push(1, 1, Proof::Stream, now);
         window.push(2, 1, Proof::Marker, now);
         assert!(window.marker_due(), "nothing more may be sent before it");
@@ -212,25 +267,43 @@ mod tests {
         let third = window.push(3, 1, Proof::Marker, now);
         window.skip(5, now);
         window.marker_back(marker);
-        assert_eq!(window.confirmed(), 0);
-        window.answered(first);
-        assert_eq!(window.confirmed(), 2, "3 was sent behind the marker");
-        window.answered(third);
-        assert_eq!(window.confirmed(), 2, "no stream answers for 3");
+        assert_eq!(window.confirmed().seq, 0);
+        window.answered(first, now);
+        assert_eq!(window.confirmed().seq, 2, "3 was sent behind the marker");
+        window.answered(third, now);
+        assert_eq!(window.confirmed().seq, 2, "no stream answers for 3");
         let marker = window.mark();
         window.marker_back(marker);
-        assert_eq!(window.confirmed(), 5);
+        assert_eq!(window.confirmed(), Place { seq: 5, taken: 3 }, "5 was not sent");
         window.pass(9);
-        assert_eq!(window.confirmed(), 9);
+        assert_eq!(window.confirmed(), Place { seq: 9, taken: 3 });
+        let large = window.push(10, 1, Proof::Stream, now);
+        window.refused(large, now);
+        assert_eq!(window.confirmed(), Place { seq: 10, taken: 3 });
     }
 
     #[test]
     fn an_event_without_confirmation_is_overdue_after_ten_seconds() {
         let now = Instant::now();
-        let mut window = Window::new(0);
+        let mut window = Window::new(Place::default());
         window.push(1, 1, Proof::Marker, now);
         assert_eq!(window.overdue(now + CONFIRM_WITHIN), None);
-        assert_eq!(window.overdue(now + CONFIRM_WITHIN + Duration::from_millis(1)), Some(1));
+        let late = now + CONFIRM_WITHIN + Duration::from_millis(1);
+        assert_eq!(window.overdue(late), Some((1, CONFIRM_WITHIN)));
+    }
+
+    #[test]
+    fn a_stream_that_says_nothing_for_two_seconds_is_not_waited_for() {
+        let (now, moment) = (Instant::now(), Duration::from_millis(1));
+        let mut window = Window::new(Place::default());
+        let first = window.push(1, 1, Proof::Stream, now);
+        assert_eq!(window.overdue(now + SILENT_FOR), None);
+        assert_eq!(window.overdue(now + SILENT_FOR + moment), Some((1, SILENT_FOR)));
+        // A slow one that answers one after the other is waited for.
+        window.push(2, 1, Proof::Stream, now);
+        window.answered(first, now + SILENT_FOR);
+        assert_eq!(window.overdue(now + SILENT_FOR * 2), None);
+        assert_eq!(window.overdue(now + SILENT_FOR * 2 + moment), Some((2, SILENT_FOR)));
     }
 
     proptest! {
@@ -240,7 +313,7 @@ mod tests {
             actions in prop::collection::vec((0..5u8, any::<prop::sample::Index>()), 0..400),
         ) {
             let now = Instant::now();
-            let mut window = Window::new(0);
+            let mut window = Window::new(Place::default());
             let mut model: Vec<(Option<Proof>, Token)> = Vec::new();
             let mut markers: Vec<(Token, usize)> = Vec::new();
             for (action, index) in actions {
@@ -267,12 +340,12 @@ mod tests {
                     _ if model.is_empty() => {}
                     _ => {
                         let at = index.index(model.len());
-                        window.answered(model[at].1);
+                        window.answered(model[at].1, now);
                         model[at].0 = model[at].0.filter(|proof| *proof == Proof::Marker);
                     }
                 }
                 let expected = model.iter().take_while(|sent| sent.0.is_none()).count();
-                prop_assert_eq!(window.confirmed(), expected as Seq);
+                prop_assert_eq!(window.confirmed().seq, expected as Seq);
                 prop_assert_eq!(window.is_empty(), expected == model.len());
             }
         }

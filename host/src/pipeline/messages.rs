@@ -90,6 +90,9 @@ pub enum PublishError {
     /// The log did not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// This host takes no events, and why.
+    #[error("{0}")]
+    Barred(String),
     /// The host is shutting down.
     #[error("the host is shutting down")]
     Closed,

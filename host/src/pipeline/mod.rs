@@ -49,7 +49,15 @@ const INBOX: usize = 1024;
 /// The way in. Cheap to clone.
 #[derive(Clone)]
 pub struct Pipeline {
-    inbox: mpsc::Sender<Command>,
+    way: Way,
+}
+
+#[derive(Clone)]
+enum Way {
+    /// To the sequencer.
+    In(mpsc::Sender<Command>),
+    /// There is none, and why.
+    Barred(Arc<str>),
 }
 
 /// The running sequencer, for whoever has to wait for its end.
@@ -63,7 +71,20 @@ impl Pipeline {
     pub fn start(store: Arc<Store>, plugins: Arc<Registry>, metrics: Metrics) -> (Self, Running) {
         let (inbox, commands) = mpsc::channel(INBOX);
         let task = tokio::spawn(Sequencer::run(store, plugins, metrics, commands));
-        (Self { inbox: inbox.clone() }, Running { inbox, task })
+        (Self { way: Way::In(inbox.clone()) }, Running { inbox, task })
+    }
+
+    /// A way in that takes nothing, and answers `reason` to whoever tries.
+    pub fn barred(reason: &str) -> Self {
+        Self { way: Way::Barred(reason.into()) }
+    }
+
+    /// Why nothing is ever taken in; `None` where it is.
+    pub fn bar(&self) -> Option<&str> {
+        match &self.way {
+            Way::In(_) => None,
+            Way::Barred(reason) => Some(reason),
+        }
     }
 
     /// Publishes one event. The receipt says that it is on disk.
@@ -80,9 +101,12 @@ impl Pipeline {
         self.submit(drafts, Origin::Outside, Vec::new(), None).await
     }
 
-    /// Returns once nothing is taken in any more.
+    /// Returns once nothing is taken in any more. Never where nothing ever was.
     pub async fn closed(&self) {
-        self.inbox.closed().await;
+        match &self.way {
+            Way::In(inbox) => inbox.closed().await,
+            Way::Barred(_) => std::future::pending().await,
+        }
     }
 
     /// Publishes what a reaction emitted; `effects` and what it wrote become true in the same
@@ -95,11 +119,17 @@ impl Pipeline {
         state: Option<Pending>,
     ) -> Vec<Result<Receipt, PublishError>> {
         let count = drafts.len();
+        let inbox = match &self.way {
+            Way::In(inbox) => inbox,
+            Way::Barred(reason) => {
+                return vec![Err(PublishError::Barred(reason.to_string())); count];
+            }
+        };
         let (reply, outcome) = oneshot::channel();
         // Here and not in the sequencer, which is one for all senders.
         let digests = drafts.iter().map(Draft::digest).collect();
         let submission = Submission { drafts, digests, origin, effects, state, reply };
-        if self.inbox.send(Command::Submit(submission)).await.is_err() {
+        if inbox.send(Command::Submit(submission)).await.is_err() {
             return vec![Err(PublishError::Closed); count];
         }
         outcome.await.unwrap_or_else(|_| vec![Err(PublishError::Closed); count])

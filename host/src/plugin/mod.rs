@@ -25,6 +25,7 @@ mod call;
 mod capabilities;
 mod component;
 mod contract;
+mod duty;
 mod engine;
 mod environment;
 mod folder;
@@ -57,6 +58,7 @@ pub use call::{
     Action, Answers, Call, CallError, CommandWish, Delivery, Emission, Patch, ReactError, Verdict,
 };
 pub use component::{LoadError, Roles, Step};
+pub use duty::Duty;
 pub use environment::{Environment, Said};
 pub use limits::limits;
 pub use linker::Provision;

@@ -23,6 +23,7 @@ use wasmtime::component::{Component, Linker};
 use super::{
     cache::Cache,
     component::{LoadError, Step, compile},
+    duty::Duty,
     engine::Engine,
     environment::Environment,
     folder::{Candidate, Found, read, scan},
@@ -106,6 +107,7 @@ pub struct Registry {
     environment: Environment,
     trusted: TrustedKeys,
     mirrored: Option<Arc<Mirrored>>,
+    duty: Duty,
     versions: Arc<Versions>,
     /// One rescan at a time.
     scanning: tokio::sync::Mutex<()>,
@@ -141,6 +143,7 @@ impl Registry {
             environment: Environment::live(),
             trusted: TrustedKeys::default(),
             mirrored: None,
+            duty: Duty::default(),
             versions: Versions::new(Board::default()),
             scanning: tokio::sync::Mutex::default(),
             unreadable: AtomicBool::new(false),
@@ -160,6 +163,11 @@ impl Registry {
     /// Tells from now on what changes. To be said before anything is loaded.
     pub fn telling(self, board: Board) -> Self {
         Self { versions: Versions::new(board), ..self }
+    }
+
+    /// Loads from now on only what a host may do that has this duty.
+    pub fn with_duty(self, duty: Duty) -> Self {
+        Self { duty, ..self }
     }
 
     /// The folder, if there is one.
@@ -437,9 +445,12 @@ impl Registry {
         };
         let hash = fingerprint.component;
         let (environment, state) = (&self.environment, &self.state);
-        Plugin::load(&self.linker, component, plugin_name, hash, manifest, environment, state)
-            .await
-            .map_err(|(step, reason)| fault(step, reason))
+        let loaded =
+            Plugin::load(&self.linker, component, plugin_name, hash, manifest, environment, state)
+                .await;
+        let checked = loaded
+            .and_then(|plugin| self.duty.check(plugin.roles(), plugin.manifest()).map(|()| plugin));
+        checked.map_err(|(step, reason)| fault(step, reason))
     }
 }
 

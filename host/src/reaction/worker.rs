@@ -340,7 +340,8 @@ impl Worker {
         done: Done,
     ) -> Result<(), Leave> {
         let Done { mut drafts, commands, has_acted, called } = done;
-        if has_acted && rules::is_told(entry) {
+        // Nothing is told where nothing is taken in.
+        if has_acted && rules::is_told(entry) && self.pipeline.bar().is_none() {
             drafts.push(rules::triggered(plugin, entry));
             if let Some(escalation) = &plugin.manifest().reaction.escalation {
                 self.wait_for_resolution(entry.seq, 0, escalation.after);

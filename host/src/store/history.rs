@@ -254,7 +254,7 @@ fn page(
         order: Order::Ascending,
         ..Query::default()
     };
-    let mut sql = format!("SELECT {}, digest, steps FROM events WHERE ", row::COLUMNS);
+    let mut sql = format!("SELECT {}, steps FROM events WHERE ", row::COLUMNS);
     let mut values = Vec::new();
     query::conditions(&query, &mut sql, &mut values);
     sql.push_str(" ORDER BY seq");
@@ -265,9 +265,9 @@ fn page(
     while let Some(row) = rows.next()? {
         let entry = row::read(row)?;
         bytes += entry.event.message.as_str().len() + entry.event.data.as_str().len();
-        let steps: Option<Vec<StoredStep<'_>>> = row::json_or_null(row, row::WIDTH + 1)?;
+        let steps: Option<Vec<StoredStep<'_>>> = row::json_or_null(row, row::WIDTH)?;
         let changes = steps.unwrap_or_default().into_iter().filter_map(changed).collect();
-        found.push(Past { digest: Digest(row.get(row::WIDTH)?), entry, changes });
+        found.push(Past { digest: Digest(row.get(row::DIGEST)?), entry, changes });
         if bytes > PAGE_BYTES {
             end = found.last().map_or(end, |past| past.entry.seq);
             break;

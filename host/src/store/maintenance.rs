@@ -22,7 +22,7 @@ pub struct Health {
     pub events: u64,
     /// The first and the last place; `None` for an empty log.
     pub range: Option<(Seq, Seq)>,
-    /// Events that retention has deleted.
+    /// Events that retention has deleted, or that never came to a copy.
     pub pruned: u64,
     /// The room that the file takes.
     pub space: Space,
@@ -55,19 +55,20 @@ fn look(connection: &Connection) -> rusqlite::Result<Health> {
     };
     faults.retain(|line| line != "ok");
     // A log that no host of this version has opened has not been pruned either.
-    let (pruned, given) = match connection.table_exists(None, "pruned")? {
+    let (gone, given) = match connection.table_exists(None, "pruned")? {
         true => {
             let table = Pruned::open(&connection, index::SEGMENT)?;
             (pruned::count(&connection)?, pruning::head(&connection, &table)?)
         }
         false => (0, last.unwrap_or(0)),
     };
-    if let Some(lost) = given.checked_sub(events + pruned).filter(|lost| *lost > 0) {
+    if let Some(lost) = given.checked_sub(events + gone).filter(|lost| *lost > 0) {
         faults.push(format!("{lost} of {given} places hold no event and were not pruned"));
     }
-    if let Some(twice) = (events + pruned).checked_sub(given).filter(|twice| *twice > 0) {
+    if let Some(twice) = (events + gone).checked_sub(given).filter(|twice| *twice > 0) {
         faults.push(format!("{twice} places are marked as pruned and hold an event"));
     }
+    let pruned = gone.saturating_sub(pruned::absent(&connection)?);
     let space = pruning::space(&connection)?;
     Ok(Health { events, range: first.zip(last), pruned, space, faults })
 }

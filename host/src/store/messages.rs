@@ -8,6 +8,7 @@ use crate::event::{Cause, Digest, Dropped, Event, LogEntry, PluginName, Seq, Sub
 
 use super::{
     StoreError,
+    following::{Copied, Followed},
     reactions::{DeadLetter, Waiting},
     refused::Refused,
     rules::{Escalation, Reached},
@@ -34,6 +35,16 @@ pub struct NewEntry {
     pub passage: Passage,
 }
 
+/// How far a sink has come whose readers have to notice a hole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Place {
+    /// Everything up to and with this is done; 0 at first.
+    pub seq: Seq,
+    /// The last of these events that the sink took: any behind it are hidden, or were skipped. 0 when
+    /// it has taken none.
+    pub taken: Seq,
+}
+
 /// Something that becomes true together with a batch.
 #[derive(Debug, Clone)]
 pub enum Effect {
@@ -48,8 +59,8 @@ pub enum Effect {
     Delivered {
         /// The sink.
         sink: String,
-        /// The last event that is done.
-        seq: Seq,
+        /// How far it has come.
+        place: Place,
         /// Events up to there that it went past, and why.
         skipped: Vec<(Seq, String)>,
     },
@@ -142,8 +153,17 @@ pub(super) enum Command {
     Commit(Batch),
     /// One small step of housekeeping, after the batches that came with it.
     Tidy(Tidy),
+    /// Take events as they stand in another log, after the batches that came with it.
+    Copy(Copy),
     /// Finish what came before, move everything into the main file, and end.
     Close,
+}
+
+/// Events of another log, and how far that was followed with them.
+pub(super) struct Copy {
+    pub(super) entries: Vec<Copied>,
+    pub(super) followed: Followed,
+    pub(super) done: oneshot::Sender<Result<(), StoreError>>,
 }
 
 /// Housekeeping in steps, each a transaction of its own about as long as that of a batch.

@@ -1,10 +1,11 @@
 //! The log: one SQLite file that holds every accepted event, in order.
 //!
-//! **Format.** `events` is append-only by `seq`; `cursors` says how far each sink has come; `trace/`
-//! has what plugins did with each event; `reaction_waiting`, `reaction_attempts` and `dead_letters` are what
-//! reactions come back to, tried in vain, and gave up on; `plugin_state` is what plugins remember;
-//! `pruned` says which places retention has emptied; `refused` has messages that came in and are no
-//! events.
+//! **Format.** `events` is append-only by `seq`; `cursors` says how far each sink has come; `identity`
+//! who the log is to readers elsewhere; `trace/` has what plugins did with each event; `reaction_waiting`,
+//! `reaction_attempts` and `dead_letters` are what reactions come back to, tried in vain, and gave up on;
+//! `plugin_state` is what plugins remember; `pruned` says which places retention has emptied; `refused`
+//! has messages that came in and are no events; `followed`, `follow_gaps` and `absent` are there for a log
+//! that is a copy of another one.
 //! `events_rfc3339` is the same log with times that people read. The schema is versioned (`migrations/`), a file of a
 //! later version or of somebody else is refused, and a lock file beside it keeps a second host
 //! away. Any number of other processes may read.
@@ -26,6 +27,7 @@
 pub mod archive;
 mod count;
 mod error;
+mod following;
 mod history;
 mod index;
 mod maintenance;
@@ -54,9 +56,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use count::{Counts, Group, MAX_GROUPS};
 pub use error::{OpenError, StoreError};
+pub use following::{Copied, Followed, Missing};
 pub use history::{Answer, Changed, History, Past, Remembered};
 pub use maintenance::{Health, Shrunk, Survey, health, reindex, vacuum};
-pub use messages::{Batch, Effect, NewEntry, OnCommit};
+pub use messages::{Batch, Effect, NewEntry, OnCommit, Place};
 pub use pruned::Gap;
 pub use pruning::{Aged, Space};
 pub use query::{MAX_PAGE, Order, Page, Part, Query};
@@ -74,7 +77,7 @@ pub use trace::{
 };
 pub use writer::Observer;
 
-use crate::event::Seq;
+use crate::event::{LogId, Seq};
 use index::Index;
 use messages::Command;
 use pruned::Pruned;
@@ -92,6 +95,7 @@ pub struct Store {
     inbox: mpsc::Sender<Command>,
     failure: watch::Receiver<Option<String>>,
     head: Seq,
+    origin: LogId,
     thread: Mutex<Option<JoinHandle<()>>>,
     index: Mutex<Option<Index>>,
     _lock: File,
@@ -117,6 +121,7 @@ impl Store {
         let sqlite = |source| OpenError::Sqlite { path: path.into(), source };
         let pruned = Arc::new(Pruned::open(&opened.connection, segment).map_err(sqlite)?);
         let head = pruning::head(&opened.connection, &pruned).map_err(sqlite)?;
+        let origin = schema::origin(&opened.connection).map_err(sqlite)?;
         let lineup = trace::last_lineup(&opened.connection).map_err(sqlite)?;
         // A log without its index still answers, only slower.
         let index = Index::start(path, head, segment, Arc::clone(&pruned))
@@ -146,6 +151,7 @@ impl Store {
             inbox,
             failure,
             head,
+            origin,
             thread: Mutex::new(Some(thread)),
             index: Mutex::new(index),
             _lock: opened.lock,
@@ -171,6 +177,11 @@ impl Store {
     /// The last place in the log when it was opened; 0 for an empty log.
     pub fn head_at_open(&self) -> Seq {
         self.head
+    }
+
+    /// Who this log is to readers elsewhere.
+    pub fn origin(&self) -> LogId {
+        self.origin
     }
 
     /// The last place that the search index knows; what comes behind it is found by reading the log.

@@ -5,13 +5,16 @@
 //! of the places that are gone, a few bytes where they are neighbours and 8 KiB at most. It changes in
 //! the transaction that deletes the events, so after any crash the two agree.
 //!
+//! A log that is a copy of another one never had some of its places (`following`). Those are in the table
+//! `absent` as well: gone like the others, but nothing that anybody has missed.
+//!
 //! Whoever follows the log finds out here what it has missed, and questions leave out what the search
 //! index still knows. A reader in the living part of the log, behind everything that was ever
 //! pruned, asks nothing.
 
 use std::{
-    collections::HashSet,
-    sync::atomic::{AtomicU64, Ordering},
+    collections::{BTreeMap, HashSet},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use roaring::RoaringBitmap;
@@ -29,6 +32,10 @@ const OF_AN_EVENT: [&str; 5] = [
     "DELETE FROM escalations WHERE event_seq = ?1",
     "DELETE FROM undelivered WHERE seq = ?1",
 ];
+
+/// The table of all that is gone, and that of what nobody misses.
+const PRUNED: &str = "pruned";
+const ABSENT: &str = "absent";
 
 /// Calls that began in a stretch and have no event left.
 const EMPTY_CALLS: &str = "DELETE FROM plugin_calls WHERE first_seq BETWEEN ?1 AND ?2 AND NOT EXISTS \
@@ -48,26 +55,44 @@ pub struct Gap {
     pub count: u64,
 }
 
-/// The table, and what is known of it without asking.
+/// Places without an event between two events of a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Hole {
+    /// They lie behind this place.
+    pub(super) after: Seq,
+    /// Up to and with this one, events are missing; `after` when none is.
+    pub(super) lost: Seq,
+    /// The last of them.
+    pub(super) until: Seq,
+}
+
+/// The tables, and what is known of them without asking.
 pub(super) struct Pruned {
     /// Places of a segment, the same as of the search index.
     size: u32,
     /// The last place that was ever pruned; 0 for none. Raised before the commit, so that who finds an
     /// event gone also finds it at or before this place.
     end: AtomicU64,
+    /// Whether there are places that nobody misses.
+    has_absent: AtomicBool,
 }
 
 impl Pruned {
     /// Of a log that no host of this version has opened, nothing was pruned.
     pub(super) fn open(db: &Connection, size: u32) -> rusqlite::Result<Self> {
         if !db.table_exists(None, "pruned")? {
-            return Ok(Self { size, end: AtomicU64::new(0) });
+            return Ok(Self { size, end: AtomicU64::new(0), has_absent: AtomicBool::new(false) });
         }
         let sql = "SELECT segment, places FROM pruned ORDER BY segment DESC LIMIT 1";
         let last = db.query_row(sql, [], segment).optional()?;
         let end = last
             .and_then(|(number, places)| Some(begin(number, size) + Seq::from(places.max()?) + 1));
-        Ok(Self { size, end: AtomicU64::new(end.unwrap_or(0)) })
+        let has_absent = absent(db)? > 0;
+        Ok(Self {
+            size,
+            end: AtomicU64::new(end.unwrap_or(0)),
+            has_absent: AtomicBool::new(has_absent),
+        })
     }
 
     /// Nothing behind this place was ever pruned.
@@ -101,27 +126,50 @@ impl Pruned {
             db.prepare_cached(EMPTY_CALLS)?.execute([from as i64, *last as i64])?;
             self.end.fetch_max(*last, Ordering::AcqRel);
         }
-        for of_segment in gone.chunk_by(|a, b| self.number(*a) == self.number(*b)) {
-            self.mark(db, of_segment)?;
-        }
+        self.mark(db, PRUNED, gone.iter().map(|seq| (seq - 1, *seq)))?;
         Ok(gone)
     }
 
-    /// Notes places of one segment.
-    fn mark(&self, db: &Transaction<'_>, gone: &[Seq]) -> rusqlite::Result<()> {
-        let Some(first) = gone.first() else { return Ok(()) };
-        let number = self.number(*first);
-        let begin = begin(number, self.size);
-        let mut places = read(db, number)?.unwrap_or_default();
-        places.extend(gone.iter().map(|seq| (seq - begin - 1) as u32));
-        places.optimize();
-        let mut bytes = Vec::with_capacity(places.serialized_size());
-        // Writing into memory does not fail.
-        let _ = places.serialize_into(&mut bytes);
-        let sql = "INSERT INTO pruned (segment, events, places) VALUES (?1, ?2, ?3) \
-                   ON CONFLICT DO UPDATE SET events = excluded.events, places = excluded.places";
-        let values = params![number as i64, places.len() as i64, bytes];
-        db.prepare_cached(sql)?.execute(values)?;
+    /// Notes that a copy passes over these places, which are in order.
+    pub(super) fn pass(&self, db: &Transaction<'_>, holes: &[Hole]) -> rusqlite::Result<()> {
+        let Some(last) = holes.last() else { return Ok(()) };
+        self.end.fetch_max(last.until, Ordering::AcqRel);
+        self.mark(db, PRUNED, holes.iter().map(|hole| (hole.after, hole.until)))?;
+        let unmissed = holes.iter().filter(|hole| hole.lost < hole.until);
+        if unmissed.clone().next().is_some() {
+            self.has_absent.store(true, Ordering::Release);
+        }
+        self.mark(db, ABSENT, unmissed.map(|hole| (hole.lost, hole.until)))
+    }
+
+    /// Notes the places behind the one and up to the other of each pair.
+    fn mark(
+        &self,
+        db: &Transaction<'_>,
+        table: &str,
+        stretches: impl Iterator<Item = (Seq, Seq)>,
+    ) -> rusqlite::Result<()> {
+        let mut of_segments: BTreeMap<u64, RoaringBitmap> = BTreeMap::new();
+        for (after, until) in stretches {
+            for number in self.number(after + 1)..=self.number(until) {
+                let begin = begin(number, self.size);
+                let place = |seq: Seq| seq.saturating_sub(begin).min(u64::from(self.size)) as u32;
+                of_segments.entry(number).or_default().insert_range(place(after)..place(until));
+            }
+        }
+        for (number, mut places) in of_segments {
+            places |= read(db, table, number)?.unwrap_or_default();
+            places.optimize();
+            let mut bytes = Vec::with_capacity(places.serialized_size());
+            // Writing into memory does not fail.
+            let _ = places.serialize_into(&mut bytes);
+            let sql = format!(
+                "INSERT INTO {table} (segment, events, places) VALUES (?1, ?2, ?3) \
+                 ON CONFLICT DO UPDATE SET events = excluded.events, places = excluded.places"
+            );
+            let values = params![number as i64, places.len() as i64, bytes];
+            db.prepare_cached(&sql)?.execute(values)?;
+        }
         Ok(())
     }
 
@@ -133,21 +181,17 @@ impl Pruned {
         after: Seq,
         until: Seq,
     ) -> rusqlite::Result<()> {
-        let mut at = after;
-        while at < until {
-            let end = until.min(begin(self.number(at + 1) + 1, self.size));
-            let places: Vec<Seq> = (at + 1..=end).collect();
-            self.mark(db, &places)?;
-            at = end;
+        if after >= until {
+            return Ok(());
         }
-        self.end.fetch_max(at, Ordering::AcqRel);
-        Ok(())
+        self.end.fetch_max(until, Ordering::AcqRel);
+        self.mark(db, PRUNED, std::iter::once((after, until)))
     }
 
     /// Places of segment `number` that are gone, counted from its beginning.
     pub(super) fn places(&self, db: &Connection, number: u64) -> rusqlite::Result<RoaringBitmap> {
         match begin(number, self.size) < self.end() {
-            true => Ok(read(db, number)?.unwrap_or_default()),
+            true => Ok(read(db, PRUNED, number)?.unwrap_or_default()),
             false => Ok(RoaringBitmap::new()),
         }
     }
@@ -163,7 +207,7 @@ impl Pruned {
         Ok(gone == Some(self.size))
     }
 
-    /// What is gone behind `after`, up to and with `until`.
+    /// What is gone behind `after`, up to and with `until`, but for what nobody misses.
     pub(super) fn gap(
         &self,
         db: &Connection,
@@ -204,7 +248,7 @@ impl Pruned {
         Ok(runs)
     }
 
-    /// Shows `see` what is gone, segment by segment, with where each begins.
+    /// Shows `see` what is gone and missed, segment by segment, with where each begins.
     fn stretch(
         &self,
         db: &Connection,
@@ -222,6 +266,9 @@ impl Pruned {
         let numbers = [self.number(after + 1) as i64, self.number(until) as i64];
         for found in find.query_map(numbers, segment)? {
             let (number, mut places) = found?;
+            if self.has_absent.load(Ordering::Acquire) {
+                places -= read(db, ABSENT, number)?.unwrap_or_default();
+            }
             let begin = begin(number, self.size);
             let place = |seq: Seq| seq.saturating_sub(begin).min(u64::from(self.size)) as u32;
             places.remove_range(..place(after));
@@ -240,7 +287,11 @@ impl Pruned {
 
     /// Whether the event at `seq` is gone.
     pub(super) fn has(&self, db: &Connection, seq: Seq) -> rusqlite::Result<bool> {
-        Ok(seq > 0 && self.gap(db, seq - 1, seq)?.is_some())
+        if seq == 0 || seq > self.end() {
+            return Ok(false);
+        }
+        let number = self.number(seq);
+        Ok(self.places(db, number)?.contains((seq - begin(number, self.size) - 1) as u32))
     }
 
     /// The segment that a place, from 1, is in.
@@ -249,19 +300,31 @@ impl Pruned {
     }
 }
 
-/// How many events were ever pruned.
+/// How many places are gone.
 pub(super) fn count(db: &Connection) -> rusqlite::Result<u64> {
-    let sql = "SELECT coalesce(sum(events), 0) FROM pruned";
-    db.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0).map(|count| count as u64))
+    events(db, PRUNED)
+}
+
+/// How many of them nobody misses; none in a log that no host of this version has opened.
+pub(super) fn absent(db: &Connection) -> rusqlite::Result<u64> {
+    match db.table_exists(None, ABSENT)? {
+        true => events(db, ABSENT),
+        false => Ok(0),
+    }
+}
+
+fn events(db: &Connection, table: &str) -> rusqlite::Result<u64> {
+    let sql = format!("SELECT coalesce(sum(events), 0) FROM {table}");
+    db.prepare_cached(&sql)?.query_row([], |row| row.get::<_, i64>(0).map(|count| count as u64))
 }
 
 fn begin(number: u64, size: u32) -> Seq {
     number * u64::from(size)
 }
 
-fn read(db: &Connection, number: u64) -> rusqlite::Result<Option<RoaringBitmap>> {
-    let sql = "SELECT segment, places FROM pruned WHERE segment = ?1";
-    let found = db.prepare_cached(sql)?.query_row([number as i64], segment).optional()?;
+fn read(db: &Connection, table: &str, number: u64) -> rusqlite::Result<Option<RoaringBitmap>> {
+    let sql = format!("SELECT segment, places FROM {table} WHERE segment = ?1");
+    let found = db.prepare_cached(&sql)?.query_row([number as i64], segment).optional()?;
     Ok(found.map(|(_, places)| places))
 }
 

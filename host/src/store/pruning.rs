@@ -117,7 +117,7 @@ impl Reader {
         self.run(move |db| done_until(db, &cursor)).await
     }
 
-    /// How many events the log has, and how many were ever pruned.
+    /// How many events the log has, and how many it has no more: pruned, or lost on the way to a copy.
     ///
     /// # Errors
     /// [`StoreError::Read`] when SQLite fails.
@@ -171,7 +171,8 @@ pub(super) fn kept_and_pruned(db: &Connection, pruned: &Pruned) -> rusqlite::Res
     // One look at the file's state, so that the two fit together.
     let db = db.unchecked_transaction()?;
     let gone = pruned::count(&db)?;
-    Ok((head(&db, pruned)?.saturating_sub(gone), gone))
+    let missed = gone.saturating_sub(pruned::absent(&db)?);
+    Ok((head(&db, pruned)?.saturating_sub(gone), missed))
 }
 
 pub(super) fn done_until(db: &Connection, cursor: &str) -> rusqlite::Result<Option<Seq>> {

@@ -17,6 +17,7 @@ use super::{
     StoreError,
     count::{self, Counts, Group, MAX_GROUPS},
     index,
+    messages::Place,
     pruned::Pruned,
     query::{self, Page, Query, Sources},
     reactions::{self, Backlog, Letter, LetterQuery, WaitingEvent, WholeLetter},
@@ -187,6 +188,23 @@ impl Reader {
         self.run(move |db| {
             let mut find = db.prepare_cached("SELECT seq FROM cursors WHERE name = ?1")?;
             find.query_row([name], |row| row.get::<_, i64>(0).map(|seq| seq as Seq)).optional()
+        })
+        .await
+    }
+
+    /// How far a sink has come, and what it took last; `None` for one that never moved.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`] when SQLite fails.
+    pub async fn place(&self, sink: &str) -> Result<Option<Place>, StoreError> {
+        let sink = sink.to_owned();
+        self.run(move |db| {
+            let sql = "SELECT seq, coalesce(taken, 0) FROM cursors WHERE name = ?1";
+            let place = |row: &rusqlite::Row<'_>| {
+                let [seq, taken] = [row.get::<_, i64>(0)?, row.get(1)?].map(|seq| seq as Seq);
+                Ok(Place { seq, taken })
+            };
+            db.prepare_cached(sql)?.query_row([sink], place).optional()
         })
         .await
     }

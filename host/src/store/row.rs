@@ -5,16 +5,18 @@ use std::str::FromStr;
 use rusqlite::{CachedStatement, Connection, Row, params, types::Type};
 use serde::de::DeserializeOwned;
 
-use crate::event::{Cause, Dropped, Event, LogEntry, Message, Reason, Seq, Timestamp};
+use crate::event::{Cause, Digest, Dropped, Event, LogEntry, Message, Reason, Seq, Timestamp};
 
 use super::messages::NewEntry;
 
 /// The columns that `read` expects, in its order.
 pub(super) const COLUMNS: &str = "seq, id, event_type, priority, session_id, project_id, subject, \
      timestamp_us, message, data, caused_by_event, caused_by_plugin, hops, dropped_by, drop_reason, \
-     committed_us";
+     committed_us, digest";
+/// Which of them is the digest.
+pub(super) const DIGEST: usize = 16;
 /// How many these are: where the first one stands that somebody asks for besides.
-pub(super) const WIDTH: usize = 16;
+pub(super) const WIDTH: usize = 17;
 
 pub(super) fn insert_statement(connection: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
     connection.prepare_cached(
@@ -90,7 +92,8 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<LogEntry> {
         row.get(12)?,
         dropped,
         time(row, 15)?,
-    ))
+    )
+    .with_digest(Digest(row.get(DIGEST)?)))
 }
 
 pub(super) fn parsed<T: FromStr<Err = Reason>>(

@@ -9,7 +9,8 @@ use std::{
 use rusqlite::{Connection, OpenFlags};
 use rusqlite_migration::{M, Migrations};
 
-use super::OpenError;
+use super::{OpenError, row};
+use crate::event::LogId;
 
 /// "Enno": tells our files from other SQLite files.
 const APPLICATION_ID: i64 = 0x456e_6e6f;
@@ -34,7 +35,9 @@ const STEPS: &[M<'_>] = &[
     M::up(include_str!("migrations/08_rules.sql")),
     M::up(include_str!("migrations/09_trace.sql")),
     M::up(include_str!("migrations/10_retention.sql")),
+    M::up(include_str!("migrations/11_sinks.sql")),
     M::up(include_str!("migrations/12_refused.sql")),
+    M::up(include_str!("migrations/13_follow.sql")),
 ];
 const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
 
@@ -83,6 +86,11 @@ pub(super) fn open_stranger(path: &Path) -> Result<Connection, OpenError> {
         Refusal::Sqlite(e) => sqlite(e),
     })?;
     Ok(connection)
+}
+
+/// Who the log is to readers elsewhere.
+pub(super) fn origin(connection: &Connection) -> rusqlite::Result<LogId> {
+    connection.query_row("SELECT origin FROM identity", [], |row| row::parsed(row, 0))
 }
 
 /// A connection that can only read.

@@ -69,7 +69,7 @@ impl Writer {
         let mut closing = false;
         while !closing {
             let Some(first) = self.inbox.blocking_recv() else { break };
-            let (mut batches, mut chores) = (Vec::new(), Vec::new());
+            let (mut batches, mut copies, mut chores) = (Vec::new(), Vec::new(), Vec::new());
             let mut size = 0;
             let mut next = Some(first);
             while let Some(command) = next.take() {
@@ -77,6 +77,10 @@ impl Writer {
                     Command::Commit(batch) => {
                         size += batch.entries.len();
                         batches.push(batch);
+                    }
+                    Command::Copy(copy) => {
+                        size += copy.entries.len();
+                        copies.push(copy);
                     }
                     Command::Tidy(chore) => chores.push(chore),
                     Command::Close => closing = true,
@@ -86,6 +90,7 @@ impl Writer {
                 }
             }
             self.commit(batches);
+            copies.into_iter().for_each(|copy| self.copy(copy));
             chores.into_iter().for_each(|chore| self.tidy(chore));
             self.checkpoint_when_due();
         }
@@ -152,7 +157,7 @@ impl Writer {
         let entries = batch.entries.into_iter().map(|new| {
             let seq = self.next_seq;
             self.next_seq += 1;
-            Arc::new(LogEntry::new(
+            let entry = LogEntry::new(
                 seq,
                 new.event,
                 new.subject,
@@ -160,7 +165,8 @@ impl Writer {
                 new.hops,
                 new.dropped,
                 at,
-            ))
+            );
+            Arc::new(entry.with_digest(new.digest))
         });
         batch.state.into_iter().for_each(Pending::committed);
         (entries.collect(), batch.done)
@@ -206,7 +212,7 @@ impl Writer {
         Ok(())
     }
 
-    fn judge(&mut self, e: &rusqlite::Error) -> StoreError {
+    pub(super) fn judge(&mut self, e: &rusqlite::Error) -> StoreError {
         match e.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => {
                 warn!("commit refused, no space: {e}");
@@ -289,9 +295,11 @@ fn apply(
     }
     match effect {
         Effect::MoveCursor { name, seq } => move_cursor(transaction, name, *seq, at)?,
-        Effect::Delivered { sink, seq, skipped } => {
-            move_cursor(transaction, sink, *seq, at)?;
-            trace::delivered(transaction, sink, *seq, skipped, at)?;
+        Effect::Delivered { sink, place, skipped } => {
+            move_cursor(transaction, sink, place.seq, at)?;
+            let sql = "UPDATE cursors SET taken = max(coalesce(taken, 0), ?2) WHERE name = ?1";
+            transaction.prepare_cached(sql)?.execute(params![sink, place.taken as i64])?;
+            trace::delivered(transaction, sink, place.seq, skipped, at)?;
         }
         Effect::Reacts { from, member } => trace::reacts(transaction, *from, member, at)?,
         Effect::Reacted(reacted) => trace::reacted(transaction, reacted)?,

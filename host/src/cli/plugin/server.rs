@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 
 use crate::{
-    cli::{Usage, filters::parse},
+    cli::{Usage, filters::parse, nats::NatsArgs},
     config::Config,
     nats::{NatsOptions, NatsUrl, Prefix},
 };
@@ -44,7 +44,8 @@ impl NatsServer {
                     .into(),
             )
         })?;
-        let prefix = self.prefix.clone().or(config.nats.prefix.clone()).unwrap_or_default();
-        Ok((NatsOptions { url, prefix }, config))
+        let server = NatsArgs::default().server(url, &config.nats)?;
+        let prefix = self.prefix.clone().unwrap_or(server.prefix);
+        Ok((NatsOptions { prefix, ..server }, config))
     }
 }

@@ -9,6 +9,7 @@ use super::{
     super::{
         Usage,
         client::{Client, ClientError, Params},
+        nats::NatsArgs,
         output::{Output, json_line},
     },
     Args,
@@ -110,11 +111,13 @@ fn nats(args: &Args) -> anyhow::Result<NatsOptions> {
         Some(path) => Config::read(path).context("where NATS is")?.nats,
         None => NatsConfig::default(),
     };
-    let url = args.nats.clone().or(file.url).ok_or_else(|| {
+    let url = args.nats.clone().or_else(|| file.url.clone()).ok_or_else(|| {
         Usage(
             "no NATS server is named (name one with --nats, or a file with [nats] with --config)"
                 .into(),
         )
     })?;
-    Ok(NatsOptions { url, prefix: args.prefix.clone().or(file.prefix).unwrap_or_default() })
+    let server = NatsArgs::default().server(url, &file)?;
+    let prefix = args.prefix.clone().unwrap_or(server.prefix);
+    Ok(NatsOptions { prefix, ..server })
 }

@@ -221,7 +221,9 @@ fn is_a_subject(text: &str) -> bool {
 fn judge(published: Result<Receipt, PublishError>) -> Outcome {
     match published {
         Ok(receipt) => Outcome::Stored(receipt),
-        Err(e @ PublishError::Conflict { .. }) => Outcome::Refused(e.into()),
+        Err(e @ (PublishError::Conflict { .. } | PublishError::Barred(_))) => {
+            Outcome::Refused(e.into())
+        }
         Err(e @ (PublishError::Held { .. } | PublishError::Store(_) | PublishError::Closed)) => {
             Outcome::Later(e.into())
         }

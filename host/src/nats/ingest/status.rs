@@ -108,7 +108,7 @@ impl Report {
     pub(super) fn ended(&self, end: &End) {
         let (state, reason) = match end {
             End::Stopped => (IngestState::Stopped, None),
-            End::Lost(reason) => (IngestState::Away, Some(reason)),
+            End::Lost(reason) | End::Interrupted(reason) => (IngestState::Away, Some(reason)),
             End::Held(reason) => (IngestState::Held, Some(reason)),
         };
         self.0.send_modify(|now| {

@@ -54,7 +54,7 @@ async fn a_server_killed_again_and_again_ends_up_with_every_event_once_and_in_or
     let status = reaches(&publisher, head).await;
     let stored = contents(&connect(&server).await, "EVENTS").await;
     assert_eq!(without_subject(stored), places_and_ids(&committed));
-    assert_eq!(status.connections, KILLS + 1, "{status:?}");
+    assert!(status.connections > KILLS, "{status:?}");
     assert!(status.sent > head, "some had to be sent again: {status:?}");
     stop(publisher).await;
     assert_eq!(log.cursor().await, Some(head));
@@ -172,11 +172,10 @@ async fn a_server_that_falls_silent_is_found_out_when_there_is_nothing_to_publis
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_connection_has_ended_and_leaves_nothing_behind() {
     let mut server = NatsServer::core();
-    let url: NatsUrl = server.url().parse().unwrap();
+    let options = NatsOptions::new(server.url().parse().unwrap());
     let tasks = tokio::runtime::Handle::current().metrics();
     assert_eq!(tasks.num_alive_tasks(), 0);
-    let mut connection =
-        connection::Connection::open(url.server(0).unwrap(), "ennio test").await.unwrap();
+    let mut connection = connection::Connection::open(&options, 0, "ennio test").await.unwrap();
     server.kill();
     // Back at once: whoever reconnects would find it.
     server.start();

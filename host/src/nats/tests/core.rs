@@ -26,6 +26,10 @@ async fn every_event_is_published_in_order_with_its_envelope_and_its_eight_field
         assert_eq!(header("Nats-Msg-Id"), Some(&*entry.event.id.to_string()));
         assert_eq!(header("Ennio-Seq"), Some(&*entry.seq.to_string()));
         assert_eq!(header("Ennio-Hops"), Some(&*entry.hops.to_string()));
+        assert_eq!(header("Ennio-Previous"), Some(&*(entry.seq - 1).to_string()));
+        assert_eq!(header("Ennio-Origin"), Some(&*log.store.origin().to_string()));
+        assert_eq!(header("Ennio-Committed"), Some(&*entry.committed_at.to_string()));
+        assert_eq!(header("Ennio-Digest"), Some(&*entry.digest.unwrap().to_string()));
         let expected = (entry.seq == 1).then(|| format!("{} ci-triage", cause.event_id));
         assert_eq!(header("Ennio-Caused-By"), expected.as_deref());
     }
@@ -45,7 +49,8 @@ async fn the_prefix_is_the_first_token_on_the_wire_and_streams_are_found_under_i
     let log = Log::new();
     log.commit_some(5, EventType::CiFailing).await;
     let prefix = "acme".parse().unwrap();
-    let publisher = log.publish_with(NatsOptions { url: server.url().parse().unwrap(), prefix });
+    let publisher =
+        log.publish_with(NatsOptions { prefix, ..NatsOptions::new(server.url().parse().unwrap()) });
     let status = reaches(&publisher, 5).await;
     assert_eq!((status.streams, status.acknowledged), (vec!["OURS".to_owned()], 5));
     let contents = contents(&client, "OURS").await;
@@ -79,7 +84,7 @@ async fn the_next_publisher_goes_on_where_the_last_one_stopped() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hidden_events_are_not_published_and_the_cursor_passes_them() {
+async fn hidden_events_are_not_published_and_the_next_one_names_what_was_published_before_it() {
     let server = NatsServer::core();
     let client = connect(&server).await;
     let mut heard = listen(&client, "ennio.>").await;
@@ -91,9 +96,19 @@ async fn hidden_events_are_not_published_and_the_cursor_passes_them() {
         NewEntry { dropped, ..entry(EventType::StatusChanged) }
     };
     log.commit(vec![hidden(), entry(EventType::PrCreated), hidden(), hidden()]).await;
-    assert_eq!(seq_of(&within("an event", heard.next()).await.unwrap()), 2);
+    assert_eq!(places_of(&within("an event", heard.next()).await.unwrap()), (2, 0));
     let status = reaches(&publisher, 4).await;
     assert_eq!(status.sent, 1);
+    stop(publisher).await;
+    // What was published last is known to the next publisher too, past what nobody gets to see.
+    let origin = log.store.origin();
+    let log = log.restart().await;
+    assert_eq!(log.store.origin(), origin);
+    log.commit(vec![hidden(), entry(EventType::PrMerged), entry(EventType::PrMerged)]).await;
+    let publisher = log.publish_to(&server);
+    for expected in [(6, 2), (7, 6)] {
+        assert_eq!(places_of(&within("an event", heard.next()).await.unwrap()), expected);
+    }
     stop(publisher).await;
 }
 
@@ -116,8 +131,8 @@ async fn an_event_that_the_server_never_takes_is_skipped_aloud_and_holds_nothing
     let (_, reason) = status.last_error.unwrap();
     assert!(reason.starts_with("event 3 is not published: "), "{reason}");
     assert!(reason.contains("at most 4096 (raise its max_payload)"), "{reason}");
-    for expected in [1, 4] {
-        assert_eq!(seq_of(&within("an event", heard.next()).await.unwrap()), expected);
+    for expected in [(1, 0), (4, 1)] {
+        assert_eq!(places_of(&within("an event", heard.next()).await.unwrap()), expected);
     }
     stop(publisher).await;
 }
@@ -134,7 +149,10 @@ async fn the_size_that_is_counted_is_the_servers() {
     let publisher = log.publish_to(&server);
     for entry in committed {
         let message = within("an event", heard.next()).await.unwrap();
-        let ours = message::Message::new(&entry, &Prefix::default()).unwrap().size();
+        let ours =
+            message::Message::new(&entry, &Prefix::default(), log.store.origin(), entry.seq - 1)
+                .unwrap()
+                .size();
         // The library counts the subject as well.
         assert_eq!(ours, message.length - message.subject.len());
     }

@@ -93,7 +93,7 @@ pub(super) fn pruned(db: &Connection) -> rusqlite::Result<Pruned> {
 pub(super) fn read(db: &Connection, after: Seq, until: Seq) -> rusqlite::Result<Vec<Record>> {
     let place = |seq: Seq| i64::try_from(seq).unwrap_or(i64::MAX);
     let sql = format!(
-        "SELECT {}, digest, steps FROM events WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3",
+        "SELECT {}, steps FROM events WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3",
         row::COLUMNS
     );
     let mut find = db.prepare_cached(&sql)?;
@@ -104,9 +104,9 @@ pub(super) fn read(db: &Connection, after: Seq, until: Seq) -> rusqlite::Result<
         && let Some(row) = rows.next()?
     {
         let entry = row::read(row)?;
-        let digest = Digest(row.get(row::WIDTH)?);
+        let digest = Digest(row.get(row::DIGEST)?);
         bytes += entry.event.message.as_str().len() + entry.event.data.as_str().len();
-        let steps = row::json_or_null(row, row::WIDTH + 1)?.unwrap_or_default();
+        let steps = row::json_or_null(row, row::WIDTH)?.unwrap_or_default();
         records.push(Record { entry, digest, steps });
     }
     Ok(records)

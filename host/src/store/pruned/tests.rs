@@ -6,7 +6,8 @@ use crate::{
     event::{EventId, EventPriority, EventType, LogEntry, PluginName, Seq, Timestamp},
     store::{
         Attempt, Called, Change, DeadLetter, Did, Effect, Escalation, Gap, Group, Lineup, NewEntry,
-        Order, Part, PluginCall, Query, Reacted, Reader, Role, Step, Store, Waiting, health, index,
+        Order, Part, Place, PluginCall, Query, Reacted, Reader, Role, Step, Store, Waiting, health,
+        index,
         tests::{
             Deaf, commit, entry, folder,
             queries::{Sketch, chosen, counted, indexed, query, sketch},
@@ -215,7 +216,7 @@ fn said_of(event_seq: Seq, event_id: EventId) -> Vec<Effect> {
         Effect::Escalate(Escalation { plugin, event_seq, times: 0, due: at }),
         Effect::Delivered {
             sink: "nats".into(),
-            seq: event_seq,
+            place: Place { seq: event_seq, taken: event_seq },
             skipped: vec![(event_seq, "too large".into())],
         },
     ]

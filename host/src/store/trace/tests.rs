@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     event::{Cause, Dropped, EventId, EventRef, EventType, LogEntry},
     store::{
-        Attempt, Batch, DeadLetter, Effect, NewEntry, Observer, OnCommit, Store, Waiting,
+        Attempt, Batch, DeadLetter, Effect, NewEntry, Observer, OnCommit, Place, Store, Waiting,
         tests::entry,
     },
 };
@@ -396,7 +396,7 @@ async fn a_published_event_lies_between_two_marks() {
     let store = open(&folder);
     let delivered = |seq, skipped: &[(Seq, &str)]| Effect::Delivered {
         sink: "nats".into(),
-        seq,
+        place: Place { seq, taken: seq },
         skipped: skipped.iter().map(|(seq, reason)| (*seq, (*reason).into())).collect(),
     };
     let first = commit(&store, vec![failing()]).await.remove(0);
@@ -438,6 +438,7 @@ async fn changes_of_before_this_was_recorded_are_told_as_far_as_they_are_known()
            DROP TABLE reaction_steps; DROP TABLE marks; DROP TABLE undelivered; DROP TABLE pruned;
            DROP INDEX dead_letters_event; DROP INDEX reaction_attempts_seq; DROP INDEX escalations_event;
            DROP TABLE refused; DROP TABLE refused_pushed_out;
+           DROP TABLE followed; DROP TABLE follow_gaps; DROP TABLE absent; DROP TABLE identity; ALTER TABLE cursors DROP COLUMN taken;
            ALTER TABLE reaction_attempts DROP COLUMN version;
            ALTER TABLE reaction_attempts DROP COLUMN took_ns;
            ALTER TABLE reaction_attempts DROP COLUMN said;
