@@ -62,6 +62,7 @@ mod ack;
 mod commands;
 mod connection;
 mod coverage;
+mod difference;
 mod message;
 mod options;
 mod publisher;

@@ -27,9 +27,9 @@ use super::{
     Prefix, StreamOptions,
     ack::Refusal,
     coverage::{self, Coverage, NOT_ENABLED},
+    difference::Found,
     message,
     retry::End,
-    stream_options::Found,
 };
 use crate::{
     event::{LogId, Seq},
