@@ -15,6 +15,7 @@ use crate::{
     control::CommandName,
     nats::{NatsUrl, Prefix, StreamOptions},
     plugin::{KeySource, WatchMode},
+    retention::Policy,
     strict_toml,
 };
 
@@ -34,6 +35,9 @@ pub struct Config {
     /// NATS. Off without a URL.
     #[serde(default)]
     pub nats: NatsConfig,
+    /// What is deleted from the log. Nothing unless something is said here.
+    #[serde(default)]
+    pub retention: Policy,
     /// The host's own log lines.
     #[serde(default)]
     pub log: LogConfig,
@@ -265,6 +269,7 @@ mod tests {
                 && full.plugins.folder.is_some()
                 && full.nats.url.is_some()
                 && full.nats.stream.max_age.is_some()
+                && !full.retention.keeps_everything()
         );
     }
 }

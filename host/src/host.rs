@@ -17,15 +17,16 @@ use crate::{
     bus::{Announcer, Bus},
     clock::Clock,
     control::{Command, CommandName, Control as _, ControlError, Origin},
-    event::{Draft, LogEntry, PluginName},
+    event::{Draft, LogEntry, PluginName, Seq},
     metrics::Metrics,
-    nats::{CommandListener, NatsOptions, NatsStatus, Publisher},
+    nats::{CURSOR, CommandListener, NatsOptions, NatsStatus, Publisher},
     pipeline::{self, Pipeline, PublishError, Receipt},
     plugin::{
-        Cache, CacheError, Change, Disabled, PluginStatus, Registry, RegistryError, TrustedKeys,
-        WatchOptions, Watcher,
+        Cache, CacheError, Change, Disabled, PluginState, PluginStatus, Registry, RegistryError,
+        TrustedKeys, WatchOptions, Watcher,
     },
     reaction::{Progress, Reactions},
+    retention::{Holder, Policy, Retention, RetentionStatus},
     store::{
         Observer, OpenError, Reader, Store, StoreError,
         state::{EditError, Side, State, Write},
@@ -33,9 +34,11 @@ use crate::{
 };
 pub use dead_letters::{Letters, Retried};
 use operator::Operator;
+pub use replay::Replayed;
 
 mod dead_letters;
 mod operator;
+mod replay;
 
 /// Why a host does not start.
 #[derive(Debug, Error)]
@@ -65,6 +68,7 @@ pub struct Builder {
     nats: Option<NatsOptions>,
     nats_commands: Vec<CommandName>,
     clock: Clock,
+    retention: Policy,
 }
 
 /// A running host.
@@ -74,6 +78,7 @@ pub struct Host {
     pipeline: Pipeline,
     operator: Arc<Operator>,
     nats: Option<NatsStatus>,
+    retention: Option<RetentionStatus>,
     metrics: Metrics,
     /// Gone once the host is shut down.
     running: Mutex<Option<Running>>,
@@ -81,6 +86,7 @@ pub struct Host {
 
 /// What has to be stopped, in the order of the flow.
 struct Running {
+    retention: Option<Retention>,
     commands: Option<CommandListener>,
     watcher: Option<Watcher>,
     reactions: Reactions,
@@ -138,6 +144,12 @@ impl Builder {
         self
     }
 
+    /// What is deleted from the log, and when. Default: nothing.
+    pub fn retention(mut self, policy: Policy) -> Self {
+        self.retention = policy;
+        self
+    }
+
     /// Opens the log, loads the plugins, and starts everything that follows the log.
     ///
     /// # Errors
@@ -173,6 +185,11 @@ impl Builder {
         let publisher =
             self.nats.clone().map(|nats| Publisher::spawn(nats, Arc::clone(&store), bus.clone()));
         let nats = publisher.as_ref().map(Publisher::status);
+        let retention = (!self.retention.keeps_everything()).then(|| {
+            let holders = holders(self.nats.is_some(), Arc::clone(&plugins));
+            Retention::spawn(self.retention, Arc::clone(&store), holders)
+        });
+        let retention_status = retention.as_ref().map(Retention::status);
         let operator = Arc::new(Operator {
             plugins: Arc::clone(&plugins),
             store: Arc::clone(&store),
@@ -180,6 +197,7 @@ impl Builder {
             progress: Progress::default(),
             nats: nats.clone(),
             letters: Mutex::default(),
+            retention: retention_status.clone(),
             stop: watch::Sender::new(None),
         });
         let reactions = Reactions::start(
@@ -197,9 +215,11 @@ impl Builder {
             .nats
             .filter(|_| !allowed.is_empty())
             .map(|nats| CommandListener::spawn(nats, allowed, Arc::clone(&operator) as _));
-        let running = Running { commands, watcher, reactions, sequencer, nats: publisher };
+        let running =
+            Running { retention, commands, watcher, reactions, sequencer, nats: publisher };
         let running = Mutex::new(Some(running));
-        Ok(Host { store, bus, pipeline, operator, nats, metrics, running })
+        let retention = retention_status;
+        Ok(Host { store, bus, pipeline, operator, nats, retention, metrics, running })
     }
 }
 
@@ -215,6 +235,7 @@ impl Host {
             nats: None,
             nats_commands: vec![CommandName::Status],
             clock: Clock::default(),
+            retention: Policy::default(),
         }
     }
 
@@ -272,6 +293,19 @@ impl Host {
     /// [`StoreError`] when not all of them are discarded; those that were stay so.
     pub async fn discard_dead_letters(&self, which: Letters) -> Result<u64, StoreError> {
         self.operator.discard_letters(which).await
+    }
+
+    /// Has a reaction come back to events that it has passed, at most as many as there is room for:
+    /// the first of `events`. What it has emitted already is not emitted again.
+    ///
+    /// # Errors
+    /// [`ControlError`] when there is no such reaction, or the log cannot be read or written.
+    pub async fn replay(
+        &self,
+        plugin: &PluginName,
+        events: &[Seq],
+    ) -> Result<Replayed, ControlError> {
+        self.operator.replay(plugin, events).await
     }
 
     /// How far everything has come, as JSON.
@@ -338,6 +372,11 @@ impl Host {
         self.nats.as_ref()
     }
 
+    /// How retention is doing; `None` for a host that keeps everything.
+    pub fn retention(&self) -> Option<&RetentionStatus> {
+        self.retention.as_ref()
+    }
+
     /// The host's own figures.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
@@ -356,6 +395,9 @@ impl Host {
     /// saved, and the WAL is moved into the main file. A second call does nothing.
     pub async fn shutdown(&self) {
         let Some(running) = self.running.lock().await.take() else { return };
+        if let Some(retention) = running.retention {
+            retention.stop().await;
+        }
         if let Some(commands) = running.commands {
             commands.stop().await;
         }
@@ -370,6 +412,25 @@ impl Host {
             warn!("{e}; what it did not confirm is published by the next start");
         }
         self.store.close().await;
+    }
+}
+
+/// The cursors that retention waits for: NATS, and every reaction that was not disabled. A plugin that
+/// could not be loaded may be one; without a cursor it holds nothing.
+fn holders(nats: bool, plugins: Arc<Registry>) -> impl Fn() -> Vec<Holder> {
+    move || {
+        let nats = nats.then(|| Holder { cursor: CURSOR.to_owned(), begins_at_zero: true });
+        let plugins = plugins.status().into_iter();
+        let enabled = plugins.filter(|plugin| match plugin.state {
+            PluginState::Disabled => false,
+            PluginState::Failed => true,
+            PluginState::Running | PluginState::Quarantined => plugin.roles.contains(&"reaction"),
+        });
+        let reactions = enabled.map(|plugin| Holder {
+            cursor: format!("reaction/{}", plugin.name),
+            begins_at_zero: false,
+        });
+        nats.into_iter().chain(reactions).collect()
     }
 }
 

@@ -14,12 +14,14 @@
 //! - [`reaction`]: what plugins do after the commit.
 //! - [`trial`]: a plugin over events without a host.
 //! - [`nats`]: the log on NATS subjects.
+//! - [`retention`]: what the log forgets, and when.
 //! - [`host`]: the whole, to build, publish to, subscribe to, shut down.
 //! - [`api`]: REST, SSE, metrics.
 //! - [`cli`]: the command line.
 //!
-//! Leaves that several use: [`clock`], [`config`], [`control`] (the names of commands), [`metrics`],
-//! [`span`], [`strict_toml`].
+//! Leaves that several use: [`amount`] (sizes as people write them), [`clock`], [`config`],
+//! [`control`] (the names of commands), [`metrics`], [`span`] (spans of time as people write them),
+//! [`strict_toml`].
 
 #![cfg_attr(test, allow(missing_docs))]
 
@@ -39,12 +41,15 @@ pub mod trial;
 
 pub mod nats;
 
+pub mod retention;
+
 pub mod host;
 
 pub mod api;
 
 pub mod cli;
 
+pub mod amount;
 pub mod clock;
 pub mod config;
 pub mod control;

@@ -39,6 +39,20 @@ pub struct SinkLabels {
     pub sink: String,
 }
 
+/// A part of the log's main file.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SpaceLabels {
+    /// `used` or `free`.
+    pub space: &'static str,
+}
+
+/// One limit of retention.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RuleLabels {
+    /// The rule's name, or `max_age`, `max_events`, `max_size`.
+    pub rule: String,
+}
+
 /// All figures of one host. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -52,6 +66,15 @@ pub struct Metrics {
     pub head: Gauge,
     /// How many events lie between a sink's cursor and the head.
     pub lag: Family<SinkLabels, Gauge>,
+    /// Events deleted, by what said so.
+    pub pruned: Family<RuleLabels, Counter>,
+    /// Places between the cursor that retention waits for and how far it would go; 0 while it waits
+    /// for none.
+    pub retention_held: Gauge,
+    /// Bytes of the log's main file, with and without something in them.
+    pub log_bytes: Family<SpaceLabels, Gauge>,
+    /// Events that were deleted before a cursor came to them.
+    pub overtaken: Family<SinkLabels, Counter>,
     /// Live SSE streams.
     pub streams: Gauge,
     /// Subscribers of the bus: streams, reactions, NATS, embedding code.
@@ -102,6 +125,10 @@ impl Default for Metrics {
             commit_seconds: Histogram::new(exponential_buckets(0.0001, 2.0, 16)),
             head: Gauge::default(),
             lag: Family::default(),
+            pruned: Family::default(),
+            retention_held: Gauge::default(),
+            log_bytes: Family::default(),
+            overtaken: Family::default(),
             streams: Gauge::default(),
             bus_subscribers: Gauge::default(),
             bus_lagged: Counter::default(),
@@ -132,6 +159,8 @@ impl Metrics {
     pub fn for_scrape(&self) -> Self {
         Self {
             lag: Family::default(),
+            pruned: Family::default(),
+            overtaken: Family::default(),
             plugin_calls: Family::default(),
             plugin_events: Family::default(),
             plugin_failures: Family::default(),
@@ -184,6 +213,18 @@ impl Metrics {
             "cursor_lag_events",
             "Events between a sink's cursor and the head",
             self.lag.clone(),
+        );
+        r.register("pruned", "Events that retention deleted", self.pruned.clone());
+        r.register(
+            "retention_held_places",
+            "Places that retention leaves for a cursor that is behind",
+            self.retention_held.clone(),
+        );
+        r.register_with_unit("log", "The log's main file", Unit::Bytes, self.log_bytes.clone());
+        r.register(
+            "overtaken_events",
+            "Events that retention deleted before a sink came to them",
+            self.overtaken.clone(),
         );
         r.register("bus_subscribers", "Subscribers of the bus", self.bus_subscribers.clone());
         r.register(

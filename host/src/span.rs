@@ -66,12 +66,14 @@ impl TryFrom<String> for Span {
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = self.0.as_millis();
+        // Weeks are read, but days are what everybody counts in.
         let whole = UNITS
             .iter()
+            .filter(|(name, _)| *name != "w")
             .find(|(_, unit)| ms >= u128::from(*unit) && ms.is_multiple_of(u128::from(*unit)));
         match whole {
-            Some((name, unit)) => write!(f, "{}{name}", ms / u128::from(*unit)),
-            None => f.write_str("0s"),
+            Some((name, unit)) => f.pad(&format!("{}{name}", ms / u128::from(*unit))),
+            None => f.pad("0s"),
         }
     }
 }

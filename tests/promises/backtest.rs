@@ -244,6 +244,29 @@ async fn a_filter_gets_each_event_as_it_was_sent() {
 }
 
 #[tokio::test]
+async fn a_newcomer_is_the_last_of_its_stage_or_the_first() {
+    let plugins = Plugins::new()
+        .with_sidecar("echo", "config-echo", "[config]\nword = \"chatty\"\n")
+        .with("tag", "tag-v1");
+    let (setup, _host) =
+        with_history(&plugins, &["chatty", "chatty too", "fine"].map(saying)).await;
+    for (flags, hidden, dropped, from) in [
+        (&["--json"][..], 1, 1, json!({"from": "v1", "to": "v2"})),
+        // What another filter dropped is hidden all the same.
+        (&["--json", "--first"], 0, 2, json!({"to": "v2"})),
+    ] {
+        let said = backtest(&setup, &guest("drop-chatty"), flags);
+        let summary = said.summary();
+        assert_eq!(said.ways(), json!({"drops": 1}), "{}", said.text);
+        assert_eq!((&summary["hidden"], &summary["seen"]), (&json!(hidden), &json!(3 - hidden)));
+        assert_eq!(summary["candidate"]["dropped"], dropped);
+        let said = backtest(&setup, &guest("tag-v2"), flags);
+        assert_eq!(said.ways(), json!({"patches": 2}), "{}", said.text);
+        assert_eq!(said.objects("deviation")[0]["changes"], json!({"data.tag": from}));
+    }
+}
+
+#[tokio::test]
 async fn a_reaction_is_compared_with_what_was_emitted_under_its_name() {
     let plugins = Plugins::new().with_sidecar("echo", "two-roles", EMITS);
     let events = ["react", "quiet", "chatty react", "react again"].map(saying);
@@ -274,6 +297,35 @@ async fn a_reaction_is_compared_with_what_was_emitted_under_its_name() {
     assert!(said.text.contains("1 dropped by other plugins, and not shown"), "{}", said.text);
     let said = backtest(&setup, &component, &["--as", "other", "--json"]);
     assert_eq!(said.ways(), json!({"answers": 2}), "{}", said.text);
+}
+
+#[tokio::test]
+async fn what_retention_has_deleted_is_no_difference_and_is_counted() {
+    let plugins = Plugins::new().with_sidecar("echo", "two-roles", EMITS);
+    let events = ["react", "quiet", "react again"].map(saying);
+    let (setup, host) = with_history(&plugins, &events).await;
+    host.interrupt();
+    let file = setup.folder.path().join("ennio.toml");
+    let rules = "{ subject = [\"ennio.custom.atlas.seen\"], max_age = \"1ms\" }";
+    std::fs::write(&file, format!("[retention]\nrules = [{rules}]\n")).unwrap();
+    let setup = setup.argument("--config").argument(file.to_str().unwrap());
+    let host = setup.start();
+    eventually("the answers are gone", async || {
+        (host.get("/v1/status").await.1["pruned"] == 2).then_some(())
+    })
+    .await;
+    let component = plugins.file("echo.wasm");
+    let said = backtest(&setup, &component, &["--json", "--fail-on-diff"]);
+    assert_eq!((said.code, said.ways()), (0, json!({})), "{}", said.text);
+    let summary = said.summary();
+    assert_eq!(
+        (&summary["pruned"], &summary["answers_pruned"], &summary["to_seq"]),
+        (&json!(2), &json!(2), &json!(7)),
+        "{}",
+        said.text
+    );
+    let said = backtest(&setup, &component, &[]);
+    assert!(said.text.contains("2 deleted from the log by retention"), "{}", said.text);
 }
 
 #[tokio::test]
@@ -450,7 +502,7 @@ async fn a_shadow_remembers_what_its_plugin_does_and_waits_for_its_reaction() {
     // Both emit for the tenth, and the emitted event is the log's own eleventh.
     assert_eq!(said.ways(), json!({}), "{}", said.text);
     assert_eq!(said.summary()["candidate"]["answered"], 1, "{}", said.text);
-    eventually("the emitted event", async || (host.log().await.len() == 12).then_some(())).await;
+    eventually("the emitted event", async || (host.events().await.len() == 12).then_some(())).await;
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@
 )]
 
 mod api;
+mod archive;
 mod authors;
 mod backtest;
 mod bad_input;
@@ -34,6 +35,9 @@ mod queries;
 mod reactions;
 mod reload;
 mod reload_matrix;
+mod replay;
+mod replay_reaction;
+mod retention;
 mod rules;
 mod state;
 mod stream;

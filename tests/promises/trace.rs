@@ -178,7 +178,9 @@ async fn what_an_event_came_from_and_caused_is_one_tree() {
     assert!(lines[2].starts_with("   └─ ennio.merge.atlas.ready  seq 3"), "{drawn}");
     let (_, drawn, _) = cli(&host, &[&passing.to_string()]).await;
     assert!(drawn.contains("emitted 1 event at "), "{drawn}");
-    assert!(drawn.contains("   └─ ennio.merge.atlas.ready  seq 3"), "{drawn}");
+    assert!(drawn.contains("   ├─ ennio.merge.atlas.ready  seq 3"), "{drawn}");
+    // Who reacted to what is told by the host.
+    assert!(drawn.contains("   └─ ennio.reactions.atlas.triggered  seq 4"), "{drawn}");
     let (_, printed, _) = cli(&host, &[&passing.to_string(), "--json"]).await;
     assert_eq!(serde_json::from_str::<Value>(&printed).unwrap(), trace(&host, passing).await);
 }

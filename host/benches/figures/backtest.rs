@@ -1,4 +1,4 @@
-//! A candidate over the log: how fast that goes, and what it takes from a host beside it.
+//! A candidate over the log: how fast that goes, and what it and a replay take from a host beside them.
 
 use std::{
     path::Path,
@@ -35,16 +35,30 @@ pub fn rows(runtime: &Runtime, scale: Scale, table: &mut Table) {
 
     let host = Served::start(folder.path(), &[]);
     let lines = || LINES as f64 / load(&["lines", &host.address, &LINES.to_string(), "0"]);
-    let (alone, besides) = in_turns(lines, || beside(folder.path(), lines));
-    let name = "HTTP, NDJSON, beside a backtest";
-    table.row(name, Some(alone), besides, "events/s", Goal::Share(0.9));
-
     let seconds = scale.seconds.to_string();
     let p99 = || load(&["paced", &host.address, &seconds]);
-    let (alone, besides) = in_turns(p99, || beside(folder.path(), p99));
-    let name = "request to receipt at 1,000/s, p99, beside a backtest";
-    table.row(name, Some(alone), besides, "ms", Goal::Multiple(1.1));
+    for (name, work) in [("a backtest", backtest as fn(&Path)), ("a replay", replay)] {
+        let (alone, besides) = in_turns(lines, || beside(work, folder.path(), lines));
+        let row = format!("HTTP, NDJSON, beside {name}");
+        table.row(&row, Some(alone), besides, "events/s", Goal::Share(0.9));
+        let (alone, besides) = in_turns(p99, || beside(work, folder.path(), p99));
+        let row = format!("request to receipt at 1,000/s, p99, beside {name}");
+        table.row(&row, Some(alone), besides, "ms", Goal::Multiple(1.1));
+    }
     host.stop();
+}
+
+/// The whole command, over the first million events.
+fn replay(folder: &Path) {
+    let status = Command::new(env!("CARGO_BIN_EXE_ennio"))
+        .args(["replay", "--to-stdout", "--to", "1000000", "--db"])
+        .arg(folder.join("ennio.db"))
+        .env("XDG_STATE_HOME", folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    assert!(status.unwrap().success());
 }
 
 /// The whole command, from the load of the candidate to the summary.
@@ -60,17 +74,17 @@ fn backtest(folder: &Path) {
     assert!(status.unwrap().success());
 }
 
-/// Measures while one backtest after the other runs.
-fn beside(folder: &Path, measure: impl Fn() -> f64) -> f64 {
+/// Measures while the work is done over and over.
+fn beside(work: fn(&Path), folder: &Path, measure: impl Fn() -> f64) -> f64 {
     let over = Arc::new(AtomicBool::new(false));
     let (stop, folder) = (Arc::clone(&over), folder.to_owned());
-    let backtests = thread::spawn(move || {
+    let working = thread::spawn(move || {
         while !stop.load(Ordering::Relaxed) {
-            backtest(&folder);
+            work(&folder);
         }
     });
     let measured = measure();
     over.store(true, Ordering::Relaxed);
-    backtests.join().unwrap();
+    working.join().unwrap();
     measured
 }

@@ -9,7 +9,7 @@ use std::{
 
 use ennio::{
     event::{EventPriority, EventType, LogEntry, Selection, Timestamp},
-    store::{Batch, NewEntry, Observer, Order, Query, Store, StoreError},
+    store::{Batch, Change, Did, NewEntry, Observer, Order, Query, Role, Step, Store, StoreError},
 };
 use tokio::{runtime::Runtime, sync::oneshot};
 
@@ -17,7 +17,7 @@ use crate::{
     Scale,
     bare::BareLog,
     events::{PROJECTS, SESSIONS, Source},
-    table::{Goal, Table, quantile},
+    table::{Goal, Table, in_turns, quantile},
 };
 
 const BATCH: usize = 512;
@@ -57,6 +57,38 @@ pub fn rows(runtime: &Runtime, scale: Scale, table: &mut Table) {
     runtime.block_on(store.close());
 }
 
+/// What it costs to record what two plugins did: a filter that kept each event, which needs no row, and
+/// an enricher that changed each, which is the most that two can have recorded.
+pub fn trace(runtime: &Runtime, scale: Scale, table: &mut Table) {
+    let commit = |steps: Vec<Step>| {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("ennio.db"), Nobody).unwrap();
+        let mut source = Source::new();
+        let make = || {
+            let mut entry = source.entry();
+            entry.passage.steps = steps.clone();
+            entry
+        };
+        let rate = runtime.block_on(fill_with(&store, make, scale.stream));
+        runtime.block_on(store.close());
+        rate
+    };
+    let step = Step {
+        plugin: "ci-triage".parse().unwrap(),
+        role: Role::Enricher,
+        version: "dc3262bfba8e4d8f9c7a0b1d2e3f405162738495a6b7c8d9eaf0b1c2d3e4f506".into(),
+        took: Duration::from_nanos(812),
+        did: Did::Changed(Change {
+            patch: r#"{"data":{"tag":"v1"}}"#.into(),
+            was_priority: None,
+            was_subject: None,
+        }),
+    };
+    let (without, with) = in_turns(|| commit(vec![]), || commit(vec![step.clone()]));
+    let name = "commit, a change of each event recorded for its trace";
+    table.row(name, Some(without), with, "events/s", Goal::Share(0.9));
+}
+
 /// How many events a second the store alone commits, index included.
 pub fn rate(runtime: &Runtime, path: &Path, events: u64) -> f64 {
     let store = Store::open(path, Nobody).unwrap();
@@ -79,9 +111,13 @@ fn bare_rate(folder: &Path, source: &mut Source, events: u64) -> f64 {
 
 /// Commits so many events and waits until the index has them; how many a second.
 async fn fill(store: &Store, source: &mut Source, events: u64) -> f64 {
+    fill_with(store, || source.entry(), events).await
+}
+
+async fn fill_with(store: &Store, mut make: impl FnMut() -> NewEntry, events: u64) -> f64 {
     let mut took = Duration::ZERO;
     for _ in 0..events / STRETCH as u64 {
-        let mut entries: VecDeque<NewEntry> = (0..STRETCH).map(|_| source.entry()).collect();
+        let mut entries: VecDeque<NewEntry> = (0..STRETCH).map(|_| make()).collect();
         let begun = Instant::now();
         let mut under_way = VecDeque::new();
         let mut last = 0;

@@ -76,8 +76,9 @@ fn main() {
         return scale::run(&runtime);
     }
     let mut table = Table::new();
-    let groups: [(&str, Rows); 9] = [
+    let groups: [(&str, Rows); 10] = [
         ("commit", commit::rows),
+        ("trace", commit::trace),
         ("filter", plugins::rows),
         ("pipeline", pipeline::rows),
         ("hundred", pipeline::hundred),

@@ -19,6 +19,9 @@ use super::{Api, parameters::Parameters, problem::Problem};
 pub(super) async fn list(State(api): State<Api>, query: RawQuery) -> Result<Response, Problem> {
     let parameters = Parameters::of_query(query)?;
     let page = api.host.log().page(parameters.query.clone(), parameters.limit).await?;
+    // After the page: what is gone from it by now is told.
+    let (after, until) = page.stretch(&parameters.query, api.host.bus().head());
+    let gone = api.host.log().gap(after, until).await?;
     let mut body = String::from("{\"events\":[");
     for (index, entry) in page.entries.iter().enumerate() {
         if index > 0 {
@@ -27,7 +30,8 @@ pub(super) async fn list(State(api): State<Api>, query: RawQuery) -> Result<Resp
         body.push_str(entry.json());
     }
     let next = page.next.map_or("null".into(), |seq| seq.to_string());
-    let _ = write!(body, "],\"next\":{next},\"links\":");
+    let gone = serde_json::to_string(&gone).unwrap_or_default();
+    let _ = write!(body, "],\"next\":{next},\"pruned\":{gone},\"links\":");
     let _ = write!(body, "{}}}", links(&parameters, &page));
     Ok(json(body))
 }

@@ -14,6 +14,7 @@ mod observe;
 mod parameters;
 mod problem;
 mod publish;
+mod replay;
 mod server;
 mod state;
 mod stats;
@@ -59,6 +60,7 @@ fn router(host: Arc<Host>, guard: Guard, closing: watch::Receiver<bool>) -> Rout
         .route("/v1/events/{id}/trace", get(events::trace))
         .route("/v1/plugins", get(observe::plugins))
         .route("/v1/plugins/{name}/{command}", post(control::plugin))
+        .route("/v1/plugins/{name}/replay", post(replay::replay))
         .route("/v1/plugins/{name}/state", get(state::usage))
         .route("/v1/plugins/{name}/state/{bucket}", get(state::export).post(state::import))
         .route(

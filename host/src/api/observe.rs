@@ -10,9 +10,10 @@ use axum::{
 use serde::Serialize;
 
 use crate::{
-    metrics::{PluginLabels, SinkLabels},
+    metrics::{PluginLabels, RuleLabels, SinkLabels, SpaceLabels},
     nats::{CURSOR, NatsState, NatsStatus},
     plugin::{PluginState, PluginStatus},
+    retention::RetentionStatus,
 };
 
 use super::{Api, problem::Problem};
@@ -90,6 +91,19 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
         metrics.nats_skipped.set(nats.skipped as i64);
         let labels = SinkLabels { sink: CURSOR.to_owned() };
         metrics.lag.get_or_create(&labels).set(head.saturating_sub(nats.cursor) as i64);
+    }
+    for (sink, missed) in host.bus().overtaken() {
+        metrics.overtaken.get_or_create(&SinkLabels { sink }).inc_by(missed.events);
+    }
+    if let Some(retention) = host.retention().map(RetentionStatus::snapshot) {
+        for (rule, count) in retention.pruned {
+            metrics.pruned.get_or_create(&RuleLabels { rule }).inc_by(count);
+        }
+        let held = retention.held.map_or(0, |held| held.until.saturating_sub(held.at));
+        metrics.retention_held.set(held as i64);
+        for (space, bytes) in [("used", retention.used_bytes), ("free", retention.free_bytes)] {
+            metrics.log_bytes.get_or_create(&SpaceLabels { space }).set(bytes as i64);
+        }
     }
     match metrics.text() {
         Ok(text) => {

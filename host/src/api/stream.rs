@@ -1,4 +1,5 @@
-//! The log as server-sent events: from a place on, then live, without a gap or a repetition.
+//! The log as server-sent events: from a place on, then live, without a gap or a repetition. What is
+//! gone when a client comes to it is an event `pruned` of its own, which says how much that is.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -90,6 +91,13 @@ impl Live {
                     return Some(Event::default().id(entry.seq.to_string()).data(entry.json()));
                 }
                 Err(SubscriptionError::Closed) => return None,
+                // With an id: a client that comes back is not told again.
+                Err(SubscriptionError::Pruned(gap)) => {
+                    let gone = serde_json::to_string(&gap).unwrap_or_default();
+                    return Some(
+                        Event::default().event("pruned").id(gap.to.to_string()).data(gone),
+                    );
+                }
                 Err(SubscriptionError::Store(e)) => {
                     warn!("a stream waits, the log cannot be read: {e}");
                     tokio::time::sleep(STORE_RETRY).await;

@@ -4,11 +4,15 @@
 //! further than that reads what it missed from the log and then goes on live; it never notices,
 //! and never slows anybody. There is no second queue: the log is what lies behind the bus.
 //!
+//! What was pruned before a subscriber came to it, it is told exactly.
+//!
 //! Knows `event` and `store`. May not know who subscribes.
 
+mod overtaken;
 mod subscription;
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -18,12 +22,14 @@ use std::{
 
 use tokio::sync::broadcast;
 
+pub use overtaken::Missed;
 pub use subscription::{Subscription, SubscriptionError};
 
 use crate::{
     event::{LogEntry, Selection, Seq},
-    store::{Observer, Reader},
+    store::{Gap, Observer, Reader},
 };
+use overtaken::Overtaken;
 
 /// Events that the broadcast holds for subscribers before they read from the log instead.
 pub const CAPACITY: usize = 1024;
@@ -44,7 +50,8 @@ impl Feed {
     /// The bus over the log that ends at `head` and that `reader` reads.
     pub fn bus(self, reader: Reader, head: Seq) -> Bus {
         self.head.fetch_max(head, Ordering::AcqRel);
-        Bus { live: self.live, head: self.head, lagged: Arc::default(), reader }
+        let (lagged, overtaken) = (Arc::default(), Overtaken::default());
+        Bus { live: self.live, head: self.head, lagged, overtaken, reader }
     }
 }
 
@@ -54,6 +61,7 @@ pub struct Bus {
     live: broadcast::WeakSender<Arc<LogEntry>>,
     head: Arc<AtomicU64>,
     lagged: Arc<AtomicU64>,
+    overtaken: Overtaken,
     reader: Reader,
 }
 
@@ -103,6 +111,16 @@ impl Bus {
     /// How often a subscriber fell behind the broadcast and read from the log instead.
     pub fn lagged(&self) -> u64 {
         self.lagged.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the follower with this cursor was told [`SubscriptionError::Pruned`].
+    pub fn missed(&self, cursor: &str, gap: Gap) {
+        self.overtaken.add(cursor, gap);
+    }
+
+    /// What was missed since the host started, by cursor.
+    pub fn overtaken(&self) -> BTreeMap<String, Missed> {
+        self.overtaken.all()
     }
 
     /// The place of the last committed event; 0 in an empty log.

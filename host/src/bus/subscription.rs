@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    iter::Peekable,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,7 +14,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::{
     event::{LogEntry, Selection, Seq},
-    store::{MAX_PAGE, Query, Reader, StoreError},
+    store::{Gap, MAX_PAGE, Query, Reader, StoreError},
 };
 
 use super::Bus;
@@ -24,10 +25,18 @@ pub enum SubscriptionError {
     /// The host is shutting down; everything committed was delivered.
     #[error("the host is shutting down")]
     Closed,
+    /// These events are gone from the log, and this subscription has not seen them: retention came
+    /// first. Told once, in the order of the log; asking again goes on behind them. Whether they would
+    /// have been chosen nobody knows any more.
+    #[error("{count} events, from seq {from} to {to}, were pruned before they were read", count = .0.count, from = .0.from, to = .0.to)]
+    Pruned(Gap),
     /// What was missed cannot be read at the moment; asking again tries again.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+/// Places of the log that are looked at together.
+const STRETCH: Seq = 1 << 16;
 
 /// Yields chosen events, each once, in the order of the log.
 pub struct Subscription {
@@ -42,7 +51,7 @@ pub struct Subscription {
     /// The log has to be read up to here before live events make sense again.
     behind_until: Seq,
     /// Read from the log, not yet yielded.
-    page: VecDeque<Arc<LogEntry>>,
+    page: VecDeque<Found>,
     /// What `position` becomes once `page` is empty.
     page_end: Seq,
 }
@@ -78,12 +87,20 @@ impl Subscription {
     ///
     /// # Errors
     /// [`SubscriptionError::Closed`] when the host shuts down, after everything committed was
-    /// yielded; [`SubscriptionError::Store`] when what was missed cannot be read.
+    /// yielded; [`SubscriptionError::Pruned`] when something comes next that is gone;
+    /// [`SubscriptionError::Store`] when what was missed cannot be read.
     pub async fn next(&mut self) -> Result<Arc<LogEntry>, SubscriptionError> {
         loop {
-            if let Some(entry) = self.page.pop_front() {
-                self.position = entry.seq;
-                return Ok(entry);
+            match self.page.pop_front() {
+                Some(Found::Entry(entry)) => {
+                    self.position = entry.seq;
+                    return Ok(entry);
+                }
+                Some(Found::Gap(gap)) => {
+                    self.position = gap.to;
+                    return Err(SubscriptionError::Pruned(gap));
+                }
+                None => {}
             }
             self.position = self.position.max(self.page_end);
             if self.position < self.behind_until {
@@ -114,15 +131,107 @@ impl Subscription {
     }
 
     async fn read_page(&mut self) -> Result<(), StoreError> {
+        let end = self.behind_until.min(self.position + STRETCH);
         let query = Query {
             selection: self.selection.clone(),
             after_seq: Some(self.position),
-            before_seq: Some(self.behind_until + 1),
+            before_seq: Some(end + 1),
             ..Query::default()
         };
         let page = self.reader.page(query, MAX_PAGE).await?;
-        self.page_end = page.next.unwrap_or(self.behind_until);
-        self.page = page.entries.into_iter().map(Arc::new).collect();
+        let end = page.next.unwrap_or(end);
+        // After the page: what is neither in it nor here was not chosen.
+        let gone = self.reader.gaps(self.position, end).await?;
+        self.page_end = end;
+        self.page = weave(page.entries, &gone);
         Ok(())
+    }
+}
+
+/// What lies behind the position.
+#[derive(Debug)]
+enum Found {
+    Entry(Arc<LogEntry>),
+    Gap(Gap),
+}
+
+/// Events, and between any two of them one gap for all that is gone there. An event that was pruned
+/// after it was read is not missed.
+fn weave(entries: Vec<LogEntry>, gone: &[Gap]) -> VecDeque<Found> {
+    let mut found = VecDeque::with_capacity(entries.len() + 1);
+    let mut gone = gone.iter().copied().peekable();
+    let mut begin = 0;
+    for entry in entries {
+        found.extend(between(&mut gone, begin, entry.seq).map(Found::Gap));
+        begin = entry.seq + 1;
+        found.push_back(Found::Entry(Arc::new(entry)));
+    }
+    found.extend(between(&mut gone, begin, Seq::MAX).map(Found::Gap));
+    found
+}
+
+/// All that is gone from `begin` on and before `end`, as one. A run that goes on past `end` is kept for
+/// later.
+fn between(gone: &mut Peekable<impl Iterator<Item = Gap>>, begin: Seq, end: Seq) -> Option<Gap> {
+    let mut whole: Option<Gap> = None;
+    while let Some(run) = gone.peek().copied().filter(|run| run.from < end) {
+        let (from, to) = (run.from.max(begin), run.to.min(end - 1));
+        if from <= to {
+            let gap = whole.get_or_insert(Gap { from, to, count: 0 });
+            gap.to = to;
+            gap.count += to - from + 1;
+        }
+        if run.to >= end {
+            break;
+        }
+        gone.next();
+    }
+    whole
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Runs and events over twenty places, against the places one by one.
+        #[test]
+        fn what_is_gone_is_told_once_and_between_the_right_events(
+            gone in prop::collection::btree_set(1..20u64, 0..20),
+            read in prop::collection::btree_set(1..20u64, 0..20),
+        ) {
+            let mut runs: Vec<Gap> = Vec::new();
+            for seq in &gone {
+                match runs.last_mut() {
+                    Some(run) if run.to + 1 == *seq => (run.to, run.count) = (*seq, run.count + 1),
+                    _ => runs.push(Gap { from: *seq, to: *seq, count: 1 }),
+                }
+            }
+            let mut told = BTreeSet::new();
+            let mut left = runs.into_iter().peekable();
+            let mut begin = 0;
+            for end in read.iter().copied().chain([u64::MAX]) {
+                let expected: Vec<Seq> = gone
+                    .iter()
+                    .copied()
+                    .filter(|seq| (begin..end).contains(seq) && !read.contains(seq))
+                    .collect();
+                let gap = between(&mut left, begin, end);
+                prop_assert_eq!(gap.is_some(), !expected.is_empty());
+                if let Some(gap) = gap {
+                    prop_assert_eq!(Some(&gap.from), expected.first());
+                    prop_assert_eq!(Some(&gap.to), expected.last());
+                    prop_assert_eq!(gap.count, expected.len() as u64);
+                    prop_assert!(expected.into_iter().all(|seq| told.insert(seq)));
+                }
+                begin = end.saturating_add(1);
+            }
+            let missed: BTreeSet<Seq> = gone.difference(&read).copied().collect();
+            prop_assert_eq!(told, missed);
+        }
     }
 }

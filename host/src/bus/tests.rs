@@ -3,7 +3,7 @@ use std::{collections::HashMap, time::Duration};
 use super::*;
 use crate::{
     event::{Draft, EventPriority, EventType, SubjectPattern, Timestamp},
-    store::{Batch, NewEntry, Passage, Store},
+    store::{Batch, Gap, NewEntry, Passage, Store},
 };
 
 struct Log {
@@ -133,4 +133,89 @@ async fn a_dropped_wait_loses_nothing() {
         log.commit(1, EventType::StatusChanged).await;
         assert_eq!(next(&mut subscription).await, expected);
     }
+}
+
+async fn heard(
+    subscription: &mut Subscription,
+    count: usize,
+) -> Vec<Result<Seq, SubscriptionError>> {
+    let mut heard = Vec::new();
+    for _ in 0..count {
+        let next = tokio::time::timeout(Duration::from_secs(30), subscription.next()).await;
+        heard.push(next.expect("something within 30 s").map(|entry| entry.seq));
+    }
+    heard
+}
+
+fn gone(from: Seq, to: Seq, count: u64) -> Result<Seq, SubscriptionError> {
+    Err(SubscriptionError::Pruned(Gap { from, to, count }))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscriber_that_was_overtaken_is_told_exactly_what_it_missed() {
+    let log = log();
+    for _ in 0..3 {
+        log.commit(1, EventType::MergeReady).await;
+        log.commit(2, EventType::ActivityChanged).await;
+    }
+    // 1 m, 2 a, 3 a, 4 m, 5 a, 6 a, 7 m, 8 a, 9 a
+    let mut all = log.bus.subscribe_after(Selection::everything(), 0);
+    let mut merges = log.bus.subscribe_after(EventType::MergeReady, 0);
+    let mut late = log.bus.subscribe_after(Selection::everything(), 6);
+    log.store.prune(vec![1, 2, 4, 6, 8, 9]).await.unwrap();
+    assert_eq!(
+        heard(&mut all, 6).await,
+        [gone(1, 2, 2), Ok(3), gone(4, 4, 1), Ok(5), gone(6, 6, 1), Ok(7)]
+    );
+    assert_eq!(all.position(), 7);
+    assert_eq!(heard(&mut all, 1).await, [gone(8, 9, 2)]);
+    assert_eq!(all.position(), 9);
+    assert_eq!(heard(&mut merges, 3).await, [gone(1, 6, 4), Ok(7), gone(8, 9, 2)]);
+    assert_eq!(heard(&mut late, 2).await, [Ok(7), gone(8, 9, 2)]);
+    log.commit(1, EventType::MergeReady).await;
+    for subscription in [&mut all, &mut merges, &mut late] {
+        assert_eq!(heard(subscription, 1).await, [Ok(10)], "and live again");
+    }
+}
+
+/// Whatever is pruned while subscribers lag: each place is yielded once, or told once as gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscriber_that_is_being_overtaken_loses_no_count() {
+    const EVENTS: Seq = 140_000;
+    let log = Arc::new(log());
+    for _ in 0..EVENTS / 4000 {
+        log.commit(4000, EventType::StatusChanged).await;
+    }
+    let prune = async |log: &Log, begin: Seq| {
+        let places = (begin + 1..=begin + 1000).filter(|seq| seq % 3 != 0).collect();
+        log.store.prune(places).await.unwrap();
+    };
+    prune(&log, 0).await;
+    let pruning = tokio::spawn({
+        let log = Arc::clone(&log);
+        async move {
+            for begin in (1000..EVENTS - 1000).step_by(1000) {
+                prune(&log, begin).await;
+            }
+        }
+    });
+    let mut all = log.bus.subscribe_after(Selection::everything(), 0);
+    let (mut position, mut seen, mut missed) = (0, 0, 0);
+    while position < EVENTS {
+        let next = tokio::time::timeout(Duration::from_secs(60), all.next()).await.unwrap();
+        match next {
+            Ok(entry) => {
+                assert!(entry.seq > position);
+                (position, seen) = (entry.seq, seen + 1);
+            }
+            Err(SubscriptionError::Pruned(gap)) => {
+                assert!(gap.from > position && gap.to >= gap.from, "{gap:?} behind {position}");
+                (position, missed) = (gap.to, missed + gap.count);
+            }
+            Err(e) => panic!("{e}"),
+        }
+    }
+    pruning.await.unwrap();
+    assert_eq!(seen + missed, EVENTS);
+    assert!(missed > 0);
 }

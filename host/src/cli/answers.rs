@@ -72,6 +72,8 @@ impl Entry {
 pub(super) struct Page {
     pub(super) events: Vec<Box<RawValue>>,
     pub(super) next: Option<Seq>,
+    #[serde(default)]
+    pub(super) pruned: Option<Gone>,
 }
 
 /// `GET /v1/events/stats`.
@@ -206,4 +208,19 @@ pub(super) struct Status {
     pub(super) dead_letters: u64,
     pub(super) database: Option<PathBuf>,
     pub(super) plugins_folder: Option<PathBuf>,
+}
+
+/// What a stream or page says of events that retention has deleted.
+#[derive(Debug, Deserialize)]
+pub(super) struct Gone {
+    pub(super) from: Seq,
+    pub(super) to: Seq,
+    pub(super) count: u64,
+}
+
+impl std::fmt::Display for Gone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { from, to, count } = self;
+        write!(f, "{count} events, from seq {from} to {to}, are gone: retention was there first")
+    }
 }

@@ -45,6 +45,13 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         output.line(&format!("  trust     {keys} keys, unsigned plugins are not loaded"))?;
     }
     output.line(&format!("  nats      {nats}"))?;
+    let limits = config.retention.limits();
+    let limits: Vec<String> = limits
+        .iter()
+        .map(|(cause, limit)| format!("{} {limit}", config.retention.name(*cause)))
+        .collect();
+    let limits = if limits.is_empty() { "everything stays".into() } else { limits.join(", ") };
+    output.line(&format!("  retention {limits}"))?;
     output.flush()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -265,10 +265,11 @@ async fn retry(choice: Choice) -> anyhow::Result<ExitCode> {
         left += answer.left;
     }
     let words = match left {
-        0 => format!("{retried} are tried again"),
+        0 => format!("{} tried again", are(retried)),
         left => format!(
-            "{retried} are tried again, {left} are left as they are: as many events wait as may \
-             (repeat this when some have ended)"
+            "{} tried again, {} left: as many events wait as may (repeat this when some have ended)",
+            are(retried),
+            are(left)
         ),
     };
     say(choice.json, &serde_json::json!({"retried": retried, "left": left}), &words)
@@ -285,8 +286,14 @@ async fn discard(choice: Choice) -> anyhow::Result<ExitCode> {
         let answer: Answer = client.delete_some(&path, &params).await?;
         discarded += answer.discarded;
     }
-    let words = format!("{discarded} are discarded");
+    let words = format!("{} discarded", are(discarded));
     say(choice.json, &serde_json::json!({"discarded": discarded}), &words)
+}
+
+/// So many of them are.
+fn are(count: u64) -> String {
+    let verb = if count == 1 { "is" } else { "are" };
+    format!("{count} {verb}")
 }
 
 impl Choice {

@@ -5,9 +5,12 @@ use std::{path::PathBuf, process::ExitCode};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::output::{Output, plain};
-use crate::store::{health, reindex};
+use crate::{
+    amount::ByteSize,
+    store::{health, reindex, vacuum},
+};
 
-/// Check a log file, or make its search index anew
+/// Check a log file, make its search index anew, or make it smaller
 ///
 /// Reads the whole file, beside a running host if need be, and exits with 1 when something is wrong
 /// with it. The search index (the file whose name ends in `-index`) holds nothing that is not in the
@@ -20,6 +23,10 @@ pub(super) struct Args {
     /// Make the search index anew; no host may be running on this log
     #[arg(long)]
     reindex: bool,
+    /// Write the file anew without free space, and so that retention can give space back from now on;
+    /// no host may be running on this log, and as much space again must be free
+    #[arg(long, conflicts_with = "reindex")]
+    vacuum: bool,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -37,12 +44,27 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         output.flush()?;
         return Ok(ExitCode::SUCCESS);
     }
+    if args.vacuum {
+        let shrunk = vacuum(&args.db)?;
+        let [before, after] =
+            [shrunk.before, shrunk.after].map(|space| ByteSize(space.used + space.free));
+        output.line(&format!("{}: {before} before, {after} now", args.db.display()))?;
+        output.flush()?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let health = health(&args.db)?;
     let range = match health.range {
         Some((first, last)) => format!("{} events, {first} to {last}", health.events),
         None => "no events".to_owned(),
     };
-    output.line(&format!("{}: {range}", args.db.display()))?;
+    let pruned = match health.pruned {
+        0 => String::new(),
+        pruned => format!(", {pruned} pruned"),
+    };
+    output.line(&format!("{}: {range}{pruned}", args.db.display()))?;
+    let [used, free] = [health.space.used, health.space.free].map(ByteSize);
+    let hint = if health.space.shrinks { "" } else { ", which --vacuum would give back" };
+    output.line(&format!("  {used} in use, {free} free{hint}"))?;
     for fault in &health.faults {
         output.line(&format!("  {}", plain(fault)))?;
     }

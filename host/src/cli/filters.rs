@@ -1,10 +1,11 @@
-//! Which events: the flags that `tail`, `events` and `stats` share, and those of the past.
+//! Which events: the flags that `tail`, `events`, `stats`, `replay` and `export` share, and those of
+//! the past.
 
 use std::str::FromStr;
 
 use crate::event::{
-    DataCondition, EventPriority, EventType, ProjectId, Reason, Seq, SessionId, SubjectPattern,
-    TextSearch, Timestamp,
+    DataCondition, EventPriority, EventType, ProjectId, Reason, Selection, Seq, SessionId,
+    SubjectPattern, TextSearch, Timestamp,
 };
 
 use super::{client::Params, times::parse_when_now};
@@ -58,6 +59,26 @@ impl Filters {
             params.push(("include_dropped".into(), "true".into()));
         }
         params
+    }
+
+    /// As the log itself takes them.
+    pub(super) fn selection(&self, subjects: &[SubjectPattern]) -> Selection {
+        Selection {
+            types: self.types.clone(),
+            patterns: subjects.to_vec(),
+            project: self.project.clone(),
+            session: self.session.clone(),
+            min_priority: self.min_priority.unwrap_or_default(),
+            data: self.data.clone(),
+            text: self.text.clone(),
+            include_dropped: self.include_dropped,
+            ..Selection::default()
+        }
+    }
+
+    /// Whether events that a filter hid are wanted too.
+    pub(super) fn include_dropped(&self) -> bool {
+        self.include_dropped
     }
 }
 

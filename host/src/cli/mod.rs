@@ -4,16 +4,19 @@
 //! speaks HTTP), `answers` (what the host says), `filters` (which events), `output` (standard
 //! output, made safe for terminals), `table` and `times`. `emit` reads events out of text with
 //! `input`, groups them with `batches` and gets them there with `sender`; `summary` counts with
-//! `tally`.
+//! `tally`. `export`, `import` and `doctor` open the file of a log themselves, and `replay` can; it
+//! also sends over the NATS room.
 //!
 //! A client command knows the host's API and the types of `event`, nothing else of the host: it
-//! must work against a host on another machine. `plugin check`, `build`, `test` and `bench` ask nobody and use
-//! the plugin room and the trials themselves; so do `backtest` and `plugin shadow`, which read the
-//! log's file, on threads that give way to everybody (`gentle`). What `differences` writes is theirs. What comes back is never trusted: nothing that a
-//! sender wrote reaches a terminal unescaped.
+//! must work against a host on another machine. `plugin check`, `build`, `test` and `bench`, `prune` and
+//! `doctor` ask nobody and use the plugin room, the trials, retention and the store themselves; so do
+//! `backtest` and `plugin shadow`, which read the log's file and whose output `differences` writes. They
+//! and `replay` run on threads that give way to everybody (`gentle`). What comes back is never trusted:
+//! nothing that a sender wrote reaches a terminal unescaped.
 //!
-//! Exit codes: 0 done, 1 failed, 2 used wrongly; of `backtest` and `plugin shadow` 1 is an answer, and 2
-//! whatever went wrong. A closed standard output (`| head`) is no failure.
+//! Exit codes: 0 done, 1 failed, 2 used wrongly, 130 a replay that was interrupted; of `backtest` and
+//! `plugin shadow` 1 is an answer, and 2 whatever went wrong. A closed standard output (`| head`) is no
+//! failure.
 
 mod answers;
 mod backtest;
@@ -26,15 +29,22 @@ mod differences;
 mod doctor;
 mod emit;
 mod events;
+mod export;
 mod filters;
 mod gentle;
+mod import;
 mod input;
 mod nats;
 mod output;
 mod plugin;
+mod progress;
+mod prune;
+mod range;
+mod replay;
 mod sender;
 mod serve;
 mod stats;
+mod status;
 mod summary;
 mod table;
 mod tail;
@@ -74,6 +84,8 @@ Examples:
   ennio stats --by hour --since 24h                   count
   ennio summary                                       what happened so far
   ennio backtest noise-filter.wasm --since 7d         what a change of it would have done
+  ennio replay --from 7d --to-nats                    send a week once more
+  ennio export log.ndjson.zst                         the whole log as a file
 
 Exit codes: 0 done, 1 failed, 2 used wrongly.";
 
@@ -88,7 +100,12 @@ enum Command {
     Plugin(plugin::Args),
     DeadLetters(dead_letters::Args),
     Backtest(backtest::Args),
+    Status(status::Args),
     Summary(summary::Args),
+    Prune(prune::Args),
+    Replay(replay::Args),
+    Export(export::Args),
+    Import(import::Args),
     Doctor(doctor::Args),
     Config(config::Args),
     Completions(completions::Args),
@@ -114,7 +131,12 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Plugin(args) => plugin::run(args).await,
         Command::DeadLetters(args) => dead_letters::run(args).await,
         Command::Backtest(args) => backtest::run(args).await,
+        Command::Status(args) => status::run(args).await,
         Command::Summary(args) => summary::run(args).await,
+        Command::Prune(args) => prune::run(&args),
+        Command::Replay(args) => replay::run(args).await,
+        Command::Export(args) => export::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Config(args) => config::run(args).await,
         Command::Completions(args) => completions::run(args),

@@ -35,6 +35,11 @@ pub(super) struct NatsArgs {
 }
 
 impl NatsArgs {
+    /// As if only the server had been said.
+    pub(super) fn at(nats: Option<NatsUrl>) -> Self {
+        Self { nats, ..Self::default() }
+    }
+
     /// What the host is to do with NATS; `None` without a server.
     pub(super) fn options(self, file: &NatsConfig) -> anyhow::Result<Option<NatsOptions>> {
         let Some(url) = self.nats.or_else(|| file.url.clone()) else { return Ok(None) };

@@ -16,7 +16,7 @@ use super::{
 };
 
 /// How long a host that was there may be away.
-const RETRY_FOR: Duration = Duration::from_secs(30);
+pub(super) const RETRY_FOR: Duration = Duration::from_secs(30);
 
 /// Sends events to one host.
 pub(super) struct Sender<'a> {

@@ -76,6 +76,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     builder = builder.trusted_keys(TrustedKeys::read(&config.plugins.trusted_keys)?);
     builder = builder.nats_commands(config.nats.commands.clone());
+    builder = builder.retention(config.retention.clone());
     if let Some(options) = nats {
         builder = builder.nats(options);
     }
@@ -166,14 +167,14 @@ fn start_logging(config: &LogConfig) -> anyhow::Result<()> {
     started.map_err(|e| anyhow::anyhow!("logging cannot be started: {e}"))
 }
 
-/// What asks the host to end.
-struct Signals {
+/// What asks a host, or another long command, to end.
+pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Signals {
-    fn listen() -> anyhow::Result<Self> {
+    pub(super) fn listen() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("cannot wait for signals");
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
@@ -181,7 +182,7 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> &'static str {
+    pub(super) async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.interrupt.recv() => "interrupted",
             _ = self.terminate.recv() => "asked to terminate",

@@ -13,7 +13,7 @@ use futures::{Stream, StreamExt as _};
 use serde_json::value::RawValue;
 
 use super::{
-    answers::{Entry, Status},
+    answers::{Entry, Gone, Status},
     client::{Client, ClientError, Connection, Message, Params, waits},
     filters::Filters,
     output::{Colour, Colours, Output, json_line, note, plain, stdout_closed},
@@ -183,6 +183,13 @@ fn show_one(
     form: Form,
     output: &mut Output,
 ) -> anyhow::Result<()> {
+    if message.event == "pruned"
+        && let Ok(gone) = serde_json::from_str::<Gone>(&message.data)
+    {
+        *last = gone.to.max(*last);
+        note(&gone.to_string());
+        return Ok(());
+    }
     let (raw, entry) = match read(&message.data) {
         Ok(read) => read,
         Err(_) => {

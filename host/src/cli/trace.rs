@@ -228,7 +228,10 @@ impl Pen {
 
     /// What came of it, in words.
     fn came(&self, reaction: &Reaction) -> String {
-        let emitted = reaction.emitted.len() as u64 + reaction.left_out;
+        // That it reacted is told by the host.
+        let told = |story: &&Story| story.event.subject().starts_with("ennio.reactions.");
+        let own = reaction.emitted.iter().filter(|story| !told(story)).count();
+        let emitted = own as u64 + reaction.left_out;
         let at = |time: &Option<String>| time.as_deref().map(clock_millis).unwrap_or_default();
         match reaction.outcome.as_str() {
             "done" if reaction.at.is_none() && emitted == 0 => self.faint("nothing to do"),

@@ -1,12 +1,13 @@
 //! An event, and an event with its place in the log.
 
-use std::sync::OnceLock;
+use std::{borrow::Cow, str::FromStr, sync::OnceLock};
 
-use serde::{Serialize, Serializer, ser::SerializeStruct};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
+use serde_json::value::RawValue;
 
 use super::{
-    Data, Digest, EventId, EventPriority, EventType, Message, PluginName, ProjectId, SessionId,
-    Subject, Timestamp,
+    Data, Digest, EventError, EventId, EventPriority, EventType, Message, PluginName, ProjectId,
+    Reason, SessionId, Subject, Timestamp,
 };
 
 /// A place in the log: gap-free, from 1, in the order of commits.
@@ -112,6 +113,87 @@ impl LogEntry {
         // Neither a map with odd keys nor a failing writer is involved, so this cannot fail.
         self.json.get_or_init(|| serde_json::to_string(self).unwrap_or_default().into())
     }
+
+    /// Reads back what [`LogEntry::json`] wrote, here or on another host. Members that this version
+    /// does not know are passed over. Where it is published follows from the event.
+    ///
+    /// # Errors
+    /// [`EventError`] with the first field that no host could have written; its field is `body` when
+    /// `json` is no such object.
+    pub fn parse(json: &str) -> Result<Self, EventError> {
+        let written: Written<'_> = serde_json::from_str(json)
+            .map_err(|e| EventError::new("body", Reason::Syntax(e.to_string())))?;
+        let dropped = match written.dropped_by {
+            Some(by) => Some(Dropped {
+                by: field("dropped_by", &by)?,
+                reason: written.drop_reason.unwrap_or_default().into_owned(),
+            }),
+            None => None,
+        };
+        let caused_by = match written.caused_by {
+            Some(cause) => Some(Cause {
+                event_id: field("caused_by", &cause.event_id)?,
+                plugin: field("caused_by", &cause.plugin)?,
+            }),
+            None => None,
+        };
+        let event = Event {
+            id: field("id", &written.id)?,
+            event_type: field("event_type", &written.event_type)?,
+            priority: field("priority", &written.priority)?,
+            session_id: field("session_id", &written.session_id)?,
+            project_id: field("project_id", &written.project_id)?,
+            timestamp: field("timestamp", &written.timestamp)?,
+            message: field("message", &written.message)?,
+            data: field("data", written.data.get())?,
+        };
+        let committed_at = field("committed_at", &written.committed_at)?;
+        let subject = event.subject();
+        Ok(Self::new(written.seq, event, subject, caused_by, written.hops, dropped, committed_at))
+    }
+}
+
+/// An entry's JSON, its values not looked at yet.
+#[derive(Deserialize)]
+struct Written<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(borrow)]
+    event_type: Cow<'a, str>,
+    #[serde(borrow)]
+    priority: Cow<'a, str>,
+    #[serde(borrow)]
+    session_id: Cow<'a, str>,
+    #[serde(borrow)]
+    project_id: Cow<'a, str>,
+    #[serde(borrow)]
+    timestamp: Cow<'a, str>,
+    #[serde(borrow)]
+    message: Cow<'a, str>,
+    #[serde(borrow)]
+    data: &'a RawValue,
+    seq: Seq,
+    #[serde(borrow)]
+    caused_by: Option<WrittenCause<'a>>,
+    hops: u8,
+    #[serde(borrow)]
+    dropped_by: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    drop_reason: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    committed_at: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct WrittenCause<'a> {
+    #[serde(borrow)]
+    event_id: Cow<'a, str>,
+    #[serde(borrow)]
+    plugin: Cow<'a, str>,
+}
+
+fn field<T: FromStr<Err = Reason>>(name: &str, text: &str) -> Result<T, EventError> {
+    text.parse().map_err(|reason| EventError::new(name, reason))
 }
 
 impl Serialize for LogEntry {

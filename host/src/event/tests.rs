@@ -315,6 +315,26 @@ proptest! {
     }
 
     #[test]
+    fn an_entry_is_read_back_from_its_json(
+        event in any_event(),
+        seq in 1..u64::from(u32::MAX),
+        cause in prop::option::of("[A-Za-z0-9_-]{1,64}"),
+        dropped in prop::option::of(any::<String>()),
+    ) {
+        let caused_by =
+            cause.map(|plugin| Cause { event_id: event.id, plugin: plugin.parse().unwrap() });
+        let dropped = dropped.map(|reason| Dropped { by: "noise".parse().unwrap(), reason });
+        let subject = event.subject();
+        let entry = LogEntry::new(seq, event, subject, caused_by, 3, dropped, Timestamp::now());
+        let read = LogEntry::parse(entry.json()).unwrap();
+        prop_assert_eq!(read.json(), entry.json());
+        prop_assert_eq!(&read.subject, &entry.subject);
+        let newer = entry.json().replacen('{', "{\"of_a_later_host\":[7],", 1);
+        let read = LogEntry::parse(&newer).unwrap();
+        prop_assert_eq!(read.json(), entry.json());
+    }
+
+    #[test]
     fn no_input_yields_a_subject_that_means_something_else(
         type_name in prop_oneof![any::<String>(), "custom\\.\\PC{0,20}", "[a-z_]{0,20}"],
         project in prop_oneof![any::<String>(), "[A-Za-z0-9_.*>-]{0,70}"],

@@ -17,6 +17,7 @@ use crate::{
     nats::{NatsState, NatsStatus},
     plugin::{Disabled, PluginStatus, Registry, ReloadError, RollBackError},
     reaction::Progress,
+    retention::RetentionStatus,
     store::{Effect, Store, StoreError},
 };
 
@@ -28,6 +29,7 @@ pub(super) struct Operator {
     pub(super) nats: Option<NatsStatus>,
     /// Held by who has dead letters retried or discarded.
     pub(super) letters: Mutex<()>,
+    pub(super) retention: Option<RetentionStatus>,
     /// Becomes who asked the host to end.
     pub(super) stop: watch::Sender<Option<Origin>>,
 }
@@ -59,9 +61,12 @@ impl Operator {
         let dead_letters: u64 = backlogs.values().map(|backlog| backlog.dead_letters).sum();
         let unresolved: u64 = backlogs.values().map(|backlog| backlog.unresolved).sum();
         let waiting: u64 = backlogs.values().map(|backlog| backlog.waiting).sum();
+        let (kept, pruned) = self.store.reader().kept_and_pruned().await?;
         Ok(json!({
             "version": env!("CARGO_PKG_VERSION"),
             "head": self.bus.head(),
+            "events": kept,
+            "pruned": pruned,
             "indexed": self.store.indexed(),
             "origin": self.store.origin(),
             "database": from_the_root(self.store.path()),
@@ -81,6 +86,8 @@ impl Operator {
                 })
             }),
             "cursors": self.progress.all(),
+            "overtaken": self.bus.overtaken(),
+            "retention": self.retention.as_ref().map(RetentionStatus::snapshot),
             "waiting": waiting,
             "dead_letters": dead_letters,
             "unresolved": unresolved,
@@ -124,7 +131,7 @@ impl Operator {
         }
     }
 
-    fn known(&self, name: &PluginName) -> Result<(), ControlError> {
+    pub(super) fn known(&self, name: &PluginName) -> Result<(), ControlError> {
         match self.plugins.knows(name) {
             true => Ok(()),
             false => Err(ControlError::UnknownPlugin(format!("there is no plugin {name}"))),

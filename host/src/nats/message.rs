@@ -23,7 +23,7 @@ use async_nats::{
 use bytes::Bytes;
 use thiserror::Error;
 
-use super::Prefix;
+use super::{Prefix, ReplayId};
 use crate::event::{
     Cause, Digest, EventId, LogEntry, LogId, PluginName, Reason, Seq, Subject, Timestamp,
 };
@@ -42,6 +42,8 @@ pub(super) const ORIGIN: HeaderName = HeaderName::from_static("Ennio-Origin");
 pub(super) const COMMITTED: HeaderName = HeaderName::from_static("Ennio-Committed");
 /// Of the content as it was sent: 32 hexadecimal digits.
 pub(super) const DIGEST: HeaderName = HeaderName::from_static("Ennio-Digest");
+/// The replay that an event is sent in; news has none.
+const REPLAY: HeaderName = HeaderName::from_static("Ennio-Replay");
 
 /// A subject on the wire: tokens of `[A-Za-z0-9_-]`, the first of them the configured prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -78,6 +80,15 @@ impl async_nats::subject::ToSubject for WireSubject {
     }
 }
 
+/// Where an event stands among what a log has published. A replay is no part of that.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Link {
+    /// Which log.
+    pub(super) origin: LogId,
+    /// The place of what was published before it.
+    pub(super) previous: Seq,
+}
+
 /// An event ready to be sent.
 #[derive(Debug, Clone)]
 pub(super) struct Message {
@@ -109,20 +120,18 @@ pub(super) enum Unsendable {
 }
 
 impl Message {
-    /// `entry` of the log `origin` under `prefix`; `previous` is the place of what was published before
-    /// it.
+    /// `entry` under `prefix`.
     ///
     /// # Errors
     /// [`Unsendable::Malformed`], which for a parsed event does not happen.
     pub(super) fn new(
         entry: &LogEntry,
         prefix: &Prefix,
-        origin: LogId,
-        previous: Seq,
+        link: Option<Link>,
     ) -> Result<Self, Unsendable> {
         let subject = WireSubject::new(prefix, &entry.subject)
             .map_err(|reason| Unsendable::Malformed(reason.to_string()))?;
-        let headers = headers(entry, origin, previous)
+        let headers = headers(entry, link)
             .map_err(|_| Unsendable::Malformed("a header holds a line break".into()))?;
         let payload = serde_json::to_vec(&entry.event)
             .map_err(|e| Unsendable::Malformed(e.to_string()))?
@@ -141,6 +150,23 @@ impl Message {
         Ok(self)
     }
 
+    /// `entry` under `prefix`, as a replay sends it.
+    ///
+    /// # Errors
+    /// As [`Message::new`].
+    pub(super) fn replayed(
+        entry: &LogEntry,
+        prefix: &Prefix,
+        replay: &ReplayId,
+    ) -> Result<Self, Unsendable> {
+        let mut message = Self::new(entry, prefix, None)?;
+        let malformed = |_| Unsendable::Malformed("a header holds a line break".into());
+        let id = value(&Replayed { id: entry.event.id, replay }).map_err(malformed)?;
+        message.headers.insert(NATS_MESSAGE_ID, id);
+        message.headers.insert(REPLAY, value(replay).map_err(malformed)?);
+        Ok(message)
+    }
+
     /// What the server counts against its `max_payload`: headers and payload, in bytes.
     pub(super) fn size(&self) -> usize {
         let lines = self.headers.iter().flat_map(|(name, values)| {
@@ -153,16 +179,14 @@ impl Message {
     }
 }
 
-fn headers(
-    entry: &LogEntry,
-    origin: LogId,
-    previous: Seq,
-) -> Result<HeaderMap, ParseHeaderValueError> {
+fn headers(entry: &LogEntry, link: Option<Link>) -> Result<HeaderMap, ParseHeaderValueError> {
     let mut headers = HeaderMap::new();
     headers.insert(NATS_MESSAGE_ID, value(&entry.event.id)?);
     headers.insert(SEQ, value(&entry.seq)?);
-    headers.insert(PREVIOUS, value(&previous)?);
-    headers.insert(ORIGIN, value(&origin)?);
+    if let Some(Link { origin, previous }) = &link {
+        headers.insert(PREVIOUS, value(previous)?);
+        headers.insert(ORIGIN, value(origin)?);
+    }
     headers.insert(COMMITTED, value(&entry.committed_at)?);
     headers.insert(HOPS, value(&entry.hops)?);
     if let Some(digest) = &entry.digest {
@@ -196,6 +220,12 @@ impl OneLine for LogId {
     }
 }
 
+impl OneLine for ReplayId {
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
 impl OneLine for Digest {
     fn text(&self) -> String {
         self.to_string()
@@ -205,6 +235,18 @@ impl OneLine for Digest {
 impl OneLine for Timestamp {
     fn text(&self) -> String {
         self.to_string()
+    }
+}
+
+/// An event as one replay sends it, which is another message than the first time.
+struct Replayed<'a> {
+    id: EventId,
+    replay: &'a ReplayId,
+}
+
+impl OneLine for Replayed<'_> {
+    fn text(&self) -> String {
+        format!("{}-replay-{}", self.id.text(), self.replay.text())
     }
 }
 
@@ -266,8 +308,9 @@ mod tests {
         }
     }
 
-    fn origin() -> LogId {
-        "0b5c29a8-51d1-4a3e-9e0e-6f0d4e8f2a11".parse().unwrap()
+    fn link() -> Link {
+        let origin = "0b5c29a8-51d1-4a3e-9e0e-6f0d4e8f2a11".parse().unwrap();
+        Link { origin, previous: 7 }
     }
 
     proptest! {
@@ -278,7 +321,7 @@ mod tests {
             prefix in prop_oneof!["[A-Za-z0-9_-]{1,64}", any::<String>()],
         ) {
             let (Some(entry), Ok(prefix)) = (entry, prefix.parse::<Prefix>()) else { return Ok(()) };
-            let message = Message::new(&entry, &prefix, origin(), entry.seq / 2).unwrap();
+            let message = Message::new(&entry, &prefix, Some(link())).unwrap();
             let subject = message.subject.to_string();
             let tokens: Vec<_> = subject.split('.').collect();
             prop_assert_eq!(tokens[0], prefix.as_str());
@@ -295,6 +338,29 @@ mod tests {
             let payload: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
             prop_assert_eq!(payload.as_object().unwrap().len(), 8);
         }
+    }
+
+    #[test]
+    fn a_replay_marks_its_messages_and_changes_nothing_else() {
+        let draft =
+            Draft::new(EventType::CiFailing, "atlas".parse().unwrap(), "s".parse().unwrap());
+        let event = draft.into_event(Timestamp::now());
+        let (id, subject) = (event.id, event.subject());
+        let entry = LogEntry::new(7, event, subject, None, 0, None, Timestamp::now());
+        let prefix = Prefix::default();
+        let replay: ReplayId = "0123456789ab".parse().unwrap();
+        let first = Message::new(&entry, &prefix, None).unwrap();
+        let mut again = Message::replayed(&entry, &prefix, &replay).unwrap();
+        let header = |name: HeaderName| again.headers.get(name).unwrap().as_str().to_owned();
+        assert_eq!(header(REPLAY), "0123456789ab");
+        assert_eq!(header(NATS_MESSAGE_ID), format!("{id}-replay-0123456789ab"));
+        assert_eq!(again.headers.len(), first.headers.len() + 1);
+        let id = first.headers.get(NATS_MESSAGE_ID).unwrap().clone();
+        again.headers.insert(NATS_MESSAGE_ID, id);
+        for (name, values) in first.headers.iter() {
+            assert_eq!(again.headers.get(name.clone()), values.first(), "{name}");
+        }
+        assert_eq!((again.subject, again.payload), (first.subject, first.payload));
     }
 
     #[test]

@@ -48,14 +48,16 @@
 //! `$JS.API.STREAM.CREATE.S` and `$JS.API.STREAM.MSG.GET.S`. What is refused holds the publisher where
 //! it is, and the status says so.
 //!
+//! **History once more** is `replay`, which a command runs, not the host: marked with `Ennio-Replay`.
+//!
 //! **The way in for commands** is `commands`: `<prefix>.commands.<command>`, over a connection of its
 //! own, which needs to subscribe to `<prefix>.commands.*` and to publish to the reply subjects of
 //! those who ask. It knows the names of commands and has somebody carry them out.
 //!
-//! Knows `event`, `store` and `bus`. May not know who configures or observes it. `session` is the
-//! only file that both talks to the server and decides what comes next, by asking `window`, `ack`,
-//! `coverage` and `retry`, which are plain functions of what was seen. Every connection of the host
-//! comes from `Connection::open`, with what `access` says.
+//! Knows `event`, `store` and `bus`. May not know who configures or observes it. `session` and,
+//! for a command, `replay` are the only files that both talk to the server and decide what comes next, by asking
+//! `window`, `ack`, `coverage` and `retry`, which are plain functions of what was seen. Every connection
+//! of the host comes from `Connection::open`, with what `access` says.
 
 mod access;
 mod ack;
@@ -66,6 +68,7 @@ mod difference;
 mod message;
 mod options;
 mod publisher;
+mod replay;
 mod retry;
 mod session;
 mod status;
@@ -77,6 +80,7 @@ pub use access::{Access, AccessError, AccessOptions, Secret};
 pub use commands::CommandListener;
 pub use options::{NatsOptions, NatsUrl, NatsUrlError, Prefix};
 pub use publisher::{CURSOR, Publisher, StopError};
+pub use replay::{ReplayError, ReplayId, Replayer, Skipped};
 pub use status::{NatsState, NatsStatus, Snapshot};
 pub use stream_options::{Replicas, Storage, StreamName, StreamOptions, Window};
 

@@ -102,6 +102,11 @@ impl NatsUrl {
     pub(super) fn names_somebody(&self) -> bool {
         self.0.iter().any(|server| in_url(server) != InUrl::Nobody)
     }
+
+    /// How many servers it names.
+    pub(super) fn servers(&self) -> usize {
+        self.0.len()
+    }
 }
 
 /// What the URL says about who the host is. The client library itself ignores it.

@@ -36,6 +36,7 @@ mod watch;
 mod worker;
 
 pub use progress::Progress;
+pub(crate) use rules::is_told;
 pub use supervisor::Reactions;
 
 use crate::event::PluginName;

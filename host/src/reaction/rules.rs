@@ -16,7 +16,7 @@ use crate::{
 
 /// Whether an event that was reacted to makes the host tell of it. Of what tells of reactions itself
 /// nothing is told, or two plugins that subscribe to everything would go on for ever.
-pub(super) fn is_told(entry: &LogEntry) -> bool {
+pub(crate) fn is_told(entry: &LogEntry) -> bool {
     entry.event.event_type.category() != Category::Reactions && entry.hops < MAX_HOPS
 }
 

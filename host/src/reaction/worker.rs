@@ -21,7 +21,7 @@ use crate::{
     pipeline::{Origin, Pipeline, PublishError, member},
     plugin::{Plugin, PluginSet, Start},
     store::{
-        Attempt, DeadLetter, Effect, Reacted, Role, Store, StoreError, Waiting,
+        Attempt, DeadLetter, Effect, Gap, Reacted, Role, Store, StoreError, Waiting,
         state::{Bucket, Pending},
     },
 };
@@ -218,6 +218,7 @@ impl Worker {
                         }
                     }
                     Err(SubscriptionError::Closed) => return Ok(Leave::Stop),
+                    Err(SubscriptionError::Pruned(gap)) => self.bus.missed(&self.cursor(), gap),
                     Err(SubscriptionError::Store(e)) => {
                         warn!("reaction {}: cannot read the log: {e}", self.name);
                         self.wait(STORE_RETRY).await?;
@@ -231,13 +232,22 @@ impl Worker {
     async fn look_up(&mut self, desk: &mut Desk) -> Result<(), Leave> {
         // So that the rows say what the desk says.
         self.save().await?;
-        let waiting = match self.store.reader().waiting(self.name.clone()).await {
-            Ok(waiting) => waiting,
-            Err(e) => {
-                warn!("reaction {}: what waits cannot be read: {e}", self.name);
-                return Err(Leave::Lost);
-            }
+        let (reader, plugin) = (self.store.reader().clone(), self.name.clone());
+        let unreadable = |e: StoreError| {
+            warn!("reaction {plugin}: what waits cannot be read: {e}");
+            Leave::Lost
         };
+        let mut waiting = reader.waiting(plugin.clone()).await.map_err(unreadable)?;
+        let mut gone = reader.waiting_in_vain(plugin.clone()).await.map_err(unreadable)?;
+        gone.retain(|seq| !desk.queue.has(*seq));
+        // What has gone between the two looks is told of here.
+        waiting.retain(|event| gone.binary_search(&event.seq).is_err());
+        if let (Some(from), Some(to)) = (gone.first(), gone.last()) {
+            let gap = Gap { from: *from, to: *to, count: gone.len() as u64 };
+            self.bus.missed(&self.cursor(), gap);
+            let settled = |event_seq| Effect::Settle { plugin: plugin.clone(), event_seq };
+            self.unsaved.extend(gone.into_iter().map(settled));
+        }
         let (now, here) = (Timestamp::now().micros(), Instant::now());
         for event in waiting {
             if desk.queue.has(event.seq) {
@@ -388,7 +398,7 @@ impl Worker {
                 Outcome::Quarantined(_) | Outcome::RolledBack => {}
             },
             Ok(None) => {
-                warn!("reaction {}: the event at {seq} is gone, nobody waits for it", self.name);
+                self.bus.missed(&self.cursor(), Gap { from: seq, to: seq, count: 1 });
                 self.unsaved.push(settled);
                 self.save().await?;
                 desk.queue.remove(seq);

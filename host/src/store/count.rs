@@ -1,15 +1,13 @@
 //! How many events a question has, in all and by what they have in common.
 //!
 //! Where the index knows the answer, sets are counted and no event is read. It may know events that
-//! are no longer at the beginning of the log; those are left out.
+//! are gone from the log; those are left out (`pruned.rs`).
 
 use std::{collections::BTreeMap, time::Instant};
 
 use chrono::{DateTime, SecondsFormat};
 use roaring::RoaringBitmap;
 use rusqlite::{Connection, ErrorCode, Row, ffi};
-
-use crate::event::Seq;
 
 use super::{
     index::{self, Choice, Chosen, Dimension},
@@ -71,7 +69,7 @@ pub(super) fn count(
     match sources.index.filter(|_| helps) {
         Some((file, shared)) => {
             let choice = Choice::new(file, shared, &query.selection)?;
-            indexed(sources.log, &choice, query, &mut counting)?;
+            indexed(sources, &choice, query, &mut counting)?;
         }
         None => scan(sources.log, query, &mut counting)?,
     }
@@ -79,20 +77,20 @@ pub(super) fn count(
 }
 
 fn indexed(
-    log: &Connection,
+    sources: &Sources<'_>,
     choice: &Choice<'_>,
     query: &Query,
     counting: &mut Counting,
 ) -> rusqlite::Result<()> {
-    let sql = "SELECT coalesce(min(seq), 1) - 1 FROM events";
-    let gone: i64 = log.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
-    let query = &Query { after_seq: query.after_seq.max(Some(gone as Seq)), ..query.clone() };
+    let log = sources.log;
     let tail = choice.tail()?;
     for number in choice.segments(&tail, query.bounds()) {
-        segment(log, choice, number, choice.finished(number)?, query, counting)?;
+        let chosen = sources.finished(choice, number, query)?;
+        segment(log, choice, number, chosen, query, counting)?;
     }
     let unknown = Query { after_seq: query.after_seq.max(Some(tail.known)), ..query.clone() };
-    segment(log, choice, tail.number, tail.chosen, query, counting)?;
+    let chosen = sources.left(choice, tail.number, tail.chosen, query)?;
+    segment(log, choice, tail.number, chosen, query, counting)?;
     scan(log, &unknown, counting)
 }
 
@@ -100,12 +98,11 @@ fn segment(
     log: &Connection,
     choice: &Choice<'_>,
     number: u64,
-    mut chosen: Chosen,
+    chosen: Chosen,
     query: &Query,
     counting: &mut Counting,
 ) -> rusqlite::Result<()> {
     let begin = choice.begin(number);
-    chosen.clip(begin, query.bounds());
     if !chosen.sure.is_empty() {
         counting.places(choice, number, &chosen.sure)?;
     }
@@ -190,9 +187,12 @@ impl Counting {
             }
         };
         if let Some(dimension) = dimension {
-            for (name, count) in choice.count(number, places, dimension)? {
-                self.name(&name, count);
+            let counts = choice.count(number, places, dimension)?;
+            // Each event has one: else the segment was dropped since, or is damaged.
+            if counts.iter().map(|(_, count)| count).sum::<u64>() != places.len() {
+                return Err(rusqlite::Error::QueryReturnedNoRows);
             }
+            counts.into_iter().for_each(|(name, count)| self.name(&name, count));
         }
         self.in_time()
     }

@@ -11,10 +11,13 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::{
-    OpenError, StoreError,
+    Gap, OpenError, StoreError, index,
+    pruned::Pruned,
+    pruning,
     query::{self, Order, Query},
     row, schema,
     state::{self, Side, StateEntry},
+    trace::{StoredOutcome, StoredStep},
 };
 use crate::event::{Digest, EventId, LogEntry, PluginName, Selection, Seq, Timestamp};
 
@@ -91,12 +94,36 @@ impl History {
         &self.path
     }
 
-    /// The last place in the log; 0 for an empty one.
+    /// The last place in the log, its event pruned or not; 0 for one that never had any.
     ///
     /// # Errors
     /// [`StoreError::Read`] when SQLite fails.
     pub fn head(&self) -> Result<Seq, StoreError> {
         head(&self.connection).map_err(read_error)
+    }
+
+    /// What retention has deleted behind `after`, up to and with `to`; `None` when nothing was.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`] when SQLite fails.
+    pub fn gap(&self, after: Seq, to: Seq) -> Result<Option<Gap>, StoreError> {
+        let find = || pruned(&self.connection)?.gap(&self.connection, after, to);
+        find().map_err(read_error)
+    }
+
+    /// How many events the reaction of `plugin` has emitted for the event at a place, what the host
+    /// tells of it among them; 0 where that was not recorded.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`] when SQLite fails.
+    pub fn emitted(&self, plugin: &PluginName, seq: Seq) -> Result<u64, StoreError> {
+        let find = || {
+            let sql = "SELECT emitted FROM reaction_steps WHERE event_seq = ?1 AND plugin = ?2";
+            let mut find = self.connection.prepare_cached(sql)?;
+            let emitted = find.query_row((seq as i64, plugin.as_str()), |row| row.get::<_, i64>(0));
+            emitted.optional().map(|emitted| emitted.unwrap_or(0) as u64)
+        };
+        find().map_err(read_error)
     }
 
     /// When the first event behind `after` happened.
@@ -200,8 +227,12 @@ fn read_error(e: rusqlite::Error) -> StoreError {
 }
 
 fn head(db: &Connection) -> rusqlite::Result<Seq> {
-    let sql = "SELECT coalesce(max(seq), 0) FROM events";
-    db.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0)).map(|seq| seq as Seq)
+    pruning::head(db, &pruned(db)?)
+}
+
+/// What is gone, as the file says now: a host may be at it.
+fn pruned(db: &Connection) -> rusqlite::Result<Pruned> {
+    Pruned::open(db, index::SEGMENT)
 }
 
 fn cursor(db: &Connection, name: &str) -> rusqlite::Result<Option<Seq>> {
@@ -223,9 +254,7 @@ fn page(
         order: Order::Ascending,
         ..Query::default()
     };
-    // Both tables as they were at one moment.
-    let db = db.unchecked_transaction()?;
-    let mut sql = format!("SELECT {} FROM events WHERE ", row::COLUMNS);
+    let mut sql = format!("SELECT {}, steps FROM events WHERE ", row::COLUMNS);
     let mut values = Vec::new();
     query::conditions(&query, &mut sql, &mut values);
     sql.push_str(" ORDER BY seq");
@@ -236,23 +265,20 @@ fn page(
     while let Some(row) = rows.next()? {
         let entry = row::read(row)?;
         bytes += entry.event.message.as_str().len() + entry.event.data.as_str().len();
-        found.push(Past { digest: Digest(row.get(row::DIGEST)?), entry, changes: Vec::new() });
+        let steps: Option<Vec<StoredStep<'_>>> = row::json_or_null(row, row::WIDTH)?;
+        let changes = steps.unwrap_or_default().into_iter().filter_map(changed).collect();
+        found.push(Past { digest: Digest(row.get(row::DIGEST)?), entry, changes });
         if bytes > PAGE_BYTES {
             end = found.last().map_or(end, |past| past.entry.seq);
             break;
         }
     }
-    let sql = "SELECT seq, plugin, detail FROM steps \
-               WHERE seq > ?1 AND seq <= ?2 AND outcome = 'changed' ORDER BY seq, position";
-    let mut find = db.prepare_cached(sql)?;
-    let mut rows = find.query([after as i64, end as i64])?;
-    let mut places = found.iter_mut().peekable();
-    while let Some(row) = rows.next()? {
-        let seq = row.get::<_, i64>(0)? as Seq;
-        while places.next_if(|past| past.entry.seq < seq).is_some() {}
-        if let Some(past) = places.peek_mut().filter(|past| past.entry.seq == seq) {
-            past.changes.push(Changed { plugin: row::parsed(row, 1)?, patch: row.get(2)? });
-        }
-    }
     Ok((found, end))
+}
+
+fn changed(step: StoredStep<'_>) -> Option<Changed> {
+    let StoredStep { plugin, outcome: StoredOutcome::Changed, detail, .. } = step else {
+        return None;
+    };
+    Some(Changed { plugin: plugin.into_owned(), patch: detail?.into_owned() })
 }

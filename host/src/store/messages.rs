@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use crate::event::{Cause, Digest, Dropped, Event, LogEntry, PluginName, Seq, Subject, Timestamp};
 
 use super::{
@@ -95,6 +97,14 @@ pub enum Effect {
     },
     /// Counting begins anew for a plugin.
     Reach(Reached),
+    /// A plugin has passed an event and is to come back to it, at once; a dead letter of it is none any
+    /// more.
+    ReactAgain {
+        /// The plugin.
+        plugin: PluginName,
+        /// The event's place in the log.
+        event_seq: Seq,
+    },
     /// An operator takes a plugin out of the flow.
     DisablePlugin {
         /// The plugin.
@@ -130,6 +140,16 @@ pub struct Batch {
 pub(super) enum Command {
     /// Append, then tell.
     Commit(Batch),
+    /// One small step of housekeeping, after the batches that came with it.
+    Tidy(Tidy),
     /// Finish what came before, move everything into the main file, and end.
     Close,
+}
+
+/// Housekeeping in steps, each a transaction of its own about as long as that of a batch.
+pub(super) enum Tidy {
+    /// Delete the events at these places, which are in order, and tell which there were.
+    Prune { places: Vec<Seq>, done: oneshot::Sender<Result<Vec<Seq>, StoreError>> },
+    /// Give as many free pages at most back to the file system.
+    Vacuum { pages: u32, done: oneshot::Sender<Result<(), StoreError>> },
 }

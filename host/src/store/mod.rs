@@ -2,7 +2,8 @@
 //!
 //! **Format.** `events` is append-only by `seq`; `cursors` says how far each sink has come; `identity`
 //! who the log is to readers elsewhere; `trace/` has what plugins did with each event; `reaction_waiting`, `reaction_attempts` and `dead_letters` are what
-//! reactions come back to, tried in vain, and gave up on; `plugin_state` is what plugins remember.
+//! reactions come back to, tried in vain, and gave up on; `plugin_state` is what plugins remember;
+//! `pruned` says which places retention has emptied.
 //! `events_rfc3339` is the same log with times that people read. The schema is versioned (`migrations/`), a file of a
 //! later version or of somebody else is refused, and a lock file beside it keeps a second host
 //! away. Any number of other processes may read.
@@ -12,7 +13,8 @@
 //! five seconds.
 //!
 //! **Invariants.** A batch is answered after `COMMIT` returned in WAL mode with
-//! `synchronous=FULL`: it survives a kill and a power cut. `seq` has no gaps. Entries and effects
+//! `synchronous=FULL`: it survives a kill and a power cut. `seq` has no gaps and is never given twice:
+//! each place up to the head has its event or is in `pruned`. Entries and effects
 //! of one batch are stored together or not at all, and so is what plugins wrote for it (`state/`).
 //!
 //! **Recovery.** SQLite's own: on opening, committed frames of the WAL are replayed, torn ones
@@ -20,12 +22,15 @@
 //!
 //! Knows `event`. May not know who commits or who listens.
 
+pub mod archive;
 mod count;
 mod error;
 mod history;
 mod index;
 mod maintenance;
 mod messages;
+mod pruned;
+mod pruning;
 mod query;
 mod reactions;
 mod reader;
@@ -48,8 +53,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use count::{Counts, Group, MAX_GROUPS};
 pub use error::{OpenError, StoreError};
 pub use history::{Answer, Changed, History, Past, Remembered};
-pub use maintenance::{Health, health, reindex};
+pub use maintenance::{Health, Shrunk, Survey, health, reindex, vacuum};
 pub use messages::{Batch, Effect, NewEntry, OnCommit, Place};
+pub use pruned::Gap;
+pub use pruning::{Aged, Space};
 pub use query::{MAX_PAGE, Order, Page, Part, Query};
 pub use reactions::{
     Attempt, Backlog, DeadLetter, Letter, LetterQuery, MAX_WAITING, Waiting, WaitingEvent,
@@ -67,6 +74,7 @@ pub use writer::Observer;
 use crate::event::{LogId, Seq};
 use index::Index;
 use messages::Command;
+use pruned::Pruned;
 use state::Pending;
 
 /// Batches that may wait for the writer. With the group commit behind it, more would only hide
@@ -104,17 +112,13 @@ impl Store {
         segment: u32,
     ) -> Result<Self, OpenError> {
         let opened = schema::open(path)?;
-        let head: i64 = opened
-            .connection
-            .query_row("SELECT coalesce(max(seq), 0) FROM events", [], |row| row.get(0))
-            .map_err(|source| OpenError::Sqlite { path: path.into(), source })?;
-        let head = head as Seq;
-        let origin = schema::origin(&opened.connection)
-            .map_err(|source| OpenError::Sqlite { path: path.into(), source })?;
-        let lineup = trace::last_lineup(&opened.connection)
-            .map_err(|source| OpenError::Sqlite { path: path.into(), source })?;
+        let sqlite = |source| OpenError::Sqlite { path: path.into(), source };
+        let pruned = Arc::new(Pruned::open(&opened.connection, segment).map_err(sqlite)?);
+        let head = pruning::head(&opened.connection, &pruned).map_err(sqlite)?;
+        let lineup = trace::last_lineup(&opened.connection).map_err(sqlite)?;
+        let origin = schema::origin(&opened.connection).map_err(sqlite)?;
         // A log without its index still answers, only slower.
-        let index = Index::start(path, head, segment)
+        let index = Index::start(path, head, segment, Arc::clone(&pruned))
             .inspect_err(|e| tracing::warn!("there is no search index: {e}"))
             .ok();
         let shared = index.as_ref().map(|index| Arc::clone(index.shared()));
@@ -127,6 +131,7 @@ impl Store {
             next_seq: head + 1,
             lineup,
             index: index.as_ref().map(Index::notifier),
+            pruned: Arc::clone(&pruned),
             failure: failure_sender,
         };
         let thread = std::thread::Builder::new()
@@ -135,8 +140,8 @@ impl Store {
             .map_err(|source| OpenError::File { path: path.into(), source })?;
         Ok(Self {
             path: path.into(),
-            reader: Reader::new(path.into(), shared),
-            lookups: Reader::new(path.into(), None),
+            reader: Reader::new(path.into(), shared, Arc::clone(&pruned)),
+            lookups: Reader::new(path.into(), None, pruned),
             inbox,
             failure,
             head,

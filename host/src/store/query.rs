@@ -9,6 +9,7 @@ use crate::event::{EventPriority, LogEntry, Selection, Seq, Subject, SubjectPatt
 
 use super::{
     index::{self, Choice, Chosen},
+    pruned::Pruned,
     row,
 };
 
@@ -71,6 +72,22 @@ pub struct Page {
     pub prev: Option<Seq>,
 }
 
+impl Page {
+    /// The stretch of a log with this head that the page is about: behind the first place, up to and
+    /// with the second.
+    pub fn stretch(&self, query: &Query, head: Seq) -> (Seq, Seq) {
+        let way = query.way();
+        let after = way.after_seq.unwrap_or(0);
+        let until = way.before_seq.map_or(head, |before| before.saturating_sub(1).min(head));
+        // The last place that the page is done with, on the way that it was read.
+        let end = if way.order == query.order { self.next } else { self.prev };
+        match way.order {
+            Order::Ascending => (after, end.unwrap_or(until)),
+            Order::Descending => (end.map_or(after, |end| end.saturating_sub(1)), until),
+        }
+    }
+}
+
 /// Adds what the queries need to a connection: `subject_matches(pattern, subject)`.
 pub(super) fn add_functions(connection: &Connection) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
@@ -91,6 +108,40 @@ pub(super) struct Sources<'a> {
     pub(super) log: &'a Connection,
     /// The index file, and what is not in it yet; `None` when there is no index.
     pub(super) index: Option<(&'a Connection, &'a index::Shared)>,
+    /// What the index may still know.
+    pub(super) pruned: &'a Pruned,
+}
+
+impl Sources<'_> {
+    /// What a finished segment has of an answer. Nothing where all of it is gone: the index does not
+    /// have it any more.
+    pub(super) fn finished(
+        &self,
+        choice: &Choice<'_>,
+        number: u64,
+        query: &Query,
+    ) -> rusqlite::Result<Chosen> {
+        match self.pruned.is_whole(self.log, number)? {
+            true => Ok(Chosen::default()),
+            false => self.left(choice, number, choice.finished(number)?, query),
+        }
+    }
+
+    /// Of the chosen places of a segment, those within the question's bounds that are not gone. Asked
+    /// after the index, which drops a segment only once all of it is gone here.
+    pub(super) fn left(
+        &self,
+        choice: &Choice<'_>,
+        number: u64,
+        mut chosen: Chosen,
+        query: &Query,
+    ) -> rusqlite::Result<Chosen> {
+        chosen.clip(choice.begin(number), query.bounds());
+        if !chosen.is_empty() {
+            chosen.leave_out(&self.pruned.places(self.log, number)?);
+        }
+        Ok(chosen)
+    }
 }
 
 /// A page of at most `limit` events. Past `until` it ends behind what it has looked at, so that a
@@ -106,7 +157,7 @@ pub(super) fn page(
     match sources.index.filter(|_| index::helps(&query.selection)) {
         Some((file, shared)) => {
             let choice = Choice::new(file, shared, &way.selection)?;
-            indexed(sources.log, &choice, &way, &mut page)?;
+            indexed(sources, &choice, &way, &mut page)?;
         }
         None => scan(sources.log, &way, &mut page)?,
     }
@@ -135,20 +186,25 @@ impl Query {
     }
 }
 
-/// The places that the index chooses, and what lies behind them in the log.
+/// The places that the index chooses, less those that are gone, and what lies behind them in the log.
 fn indexed(
-    log: &Connection,
+    sources: &Sources<'_>,
     choice: &Choice<'_>,
     query: &Query,
     page: &mut Building,
 ) -> rusqlite::Result<()> {
+    let log = sources.log;
     let tail = choice.tail()?;
     let finished = choice.segments(&tail, query.bounds());
     let unknown = Query { after_seq: query.after_seq.max(Some(tail.known)), ..query.clone() };
     // Whether the page takes more.
     let segment = |number: u64, page: &mut Building| {
-        let chosen = choice.finished(number)?;
+        let chosen = sources.finished(choice, number, query)?;
         fetch(log, query, choice.begin(number), chosen, page)
+    };
+    let last = |page: &mut Building| {
+        let chosen = sources.left(choice, tail.number, tail.chosen.clone(), query)?;
+        fetch(log, query, choice.begin(tail.number), chosen, page)
     };
     match query.order {
         Order::Ascending => {
@@ -157,15 +213,13 @@ fn indexed(
                     return Ok(());
                 }
             }
-            if fetch(log, query, choice.begin(tail.number), tail.chosen, page)? {
+            if last(page)? {
                 scan(log, &unknown, page)?;
             }
         }
         Order::Descending => {
             scan(log, &unknown, page)?;
-            if page.stopped.is_some()
-                || !fetch(log, query, choice.begin(tail.number), tail.chosen, page)?
-            {
+            if page.stopped.is_some() || !last(page)? {
                 return Ok(());
             }
             for number in finished.rev() {
@@ -183,10 +237,9 @@ fn fetch(
     log: &Connection,
     query: &Query,
     begin: Seq,
-    mut chosen: Chosen,
+    chosen: Chosen,
     page: &mut Building,
 ) -> rusqlite::Result<bool> {
-    chosen.clip(begin, query.bounds());
     let places = chosen.sure | chosen.unsure;
     let sql = format!("SELECT {} FROM events WHERE seq = ?1", row::COLUMNS);
     let mut find = log.prepare_cached(&sql)?;

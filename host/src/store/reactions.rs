@@ -199,6 +199,17 @@ pub(super) fn retry(db: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// Puts an event that a plugin has passed among what waits, to be tried at once and as often as a new
+/// one. One that waits already is left as it is; a dead letter is none any more.
+pub(super) fn again(db: &Transaction<'_>, plugin: &PluginName, seq: Seq) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO reaction_waiting (plugin, event_seq, attempts, next_us) \
+               VALUES (?1, ?2, 0, 0) ON CONFLICT DO NOTHING";
+    db.prepare_cached(sql)?.execute(params![plugin.as_str(), seq as i64])?;
+    let sql = "DELETE FROM dead_letters WHERE plugin = ?1 AND event_seq = ?2";
+    db.prepare_cached(sql)?.execute(params![plugin.as_str(), seq as i64])?;
+    Ok(())
+}
+
 pub(super) fn discard(db: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
     db.prepare_cached("DELETE FROM dead_letters WHERE id = ?1")?.execute([id])?;
     Ok(())
@@ -243,6 +254,16 @@ pub(super) fn waiting(db: &Connection, plugin: &PluginName) -> rusqlite::Result<
             project_id: row::parsed(row, 4)?,
         })
     })?;
+    rows.collect()
+}
+
+/// The places of events that wait for a plugin and are gone from the log, in order.
+pub(super) fn waiting_in_vain(db: &Connection, plugin: &PluginName) -> rusqlite::Result<Vec<Seq>> {
+    let sql = "SELECT event_seq FROM reaction_waiting WHERE plugin = ?1 AND NOT EXISTS \
+               (SELECT 1 FROM events WHERE seq = event_seq) ORDER BY event_seq";
+    let mut find = db.prepare_cached(sql)?;
+    let rows =
+        find.query_map([plugin.as_str()], |row| row.get::<_, i64>(0).map(|seq| seq as Seq))?;
     rows.collect()
 }
 
@@ -326,26 +347,6 @@ pub(super) fn whole_letter(db: &Connection, id: i64) -> rusqlite::Result<Option<
 pub(super) fn event(db: &Connection, seq: Seq) -> rusqlite::Result<Option<LogEntry>> {
     let sql = format!("SELECT {} FROM events WHERE seq = ?1", row::COLUMNS);
     db.prepare_cached(&sql)?.query_row([seq as i64], row::read).optional()
-}
-
-/// The last place that was committed before `time`; 0 when there is none. Commits are in the order
-/// of time, but for a clock that was set back: then some place where the time was crossed.
-pub(super) fn place_before(db: &Connection, time: Timestamp) -> rusqlite::Result<Seq> {
-    let db = db.unchecked_transaction()?;
-    let head: i64 =
-        db.query_row("SELECT coalesce(max(seq), 0) FROM events", [], |row| row.get(0))?;
-    let mut committed = db.prepare_cached("SELECT committed_us FROM events WHERE seq = ?1")?;
-    // Everything up to `before` was committed before, everything from `after` on was not.
-    let (mut before, mut after) = (0, head + 1);
-    while before + 1 < after {
-        let middle = before + (after - before) / 2;
-        let at: i64 = committed.query_row([middle], |row| row.get(0))?;
-        match at < time.micros() {
-            true => before = middle,
-            false => after = middle,
-        }
-    }
-    Ok(before as Seq)
 }
 
 #[cfg(test)]

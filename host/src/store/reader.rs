@@ -18,6 +18,7 @@ use super::{
     count::{self, Counts, Group, MAX_GROUPS},
     index,
     messages::Place,
+    pruned::Pruned,
     query::{self, Page, Query, Sources},
     reactions::{self, Backlog, Letter, LetterQuery, WaitingEvent, WholeLetter},
     row,
@@ -48,6 +49,7 @@ pub struct Reader {
 struct Pool {
     path: PathBuf,
     index: Option<Arc<index::Shared>>,
+    pruned: Arc<Pruned>,
     permits: Semaphore,
     idle: Mutex<Vec<Connections>>,
 }
@@ -59,9 +61,13 @@ struct Connections {
 }
 
 impl Reader {
-    pub(super) fn new(path: PathBuf, index: Option<Arc<index::Shared>>) -> Self {
+    pub(super) fn new(
+        path: PathBuf,
+        index: Option<Arc<index::Shared>>,
+        pruned: Arc<Pruned>,
+    ) -> Self {
         let permits = Semaphore::new(CONNECTIONS);
-        Self { pool: Arc::new(Pool { path, index, permits, idle: Mutex::default() }) }
+        Self { pool: Arc::new(Pool { path, index, pruned, permits, idle: Mutex::default() }) }
     }
 
     /// A page of at most `limit` events; any `limit` is cut to [`query::MAX_PAGE`]. After a second
@@ -91,15 +97,15 @@ impl Reader {
         T: Send + 'static,
         F: Fn(&Sources<'_>, Instant) -> rusqlite::Result<T> + Send + 'static,
     {
-        let shared = self.pool.index.clone();
+        let (shared, pruned) = (self.pool.index.clone(), Arc::clone(&self.pool.pruned));
         self.run_on(move |connections, begun| {
             let log = &connections.log;
             let index = connections.index.as_ref().zip(shared.as_deref());
-            match ask(&Sources { log, index }, begun) {
+            match ask(&Sources { log, index, pruned: &pruned }, begun) {
                 // An index that cannot be read is no reason not to answer.
                 Err(e) if index.is_some() && !is_interrupted(&e) => {
                     tracing::warn!("the search index cannot be read, the log is: {e}");
-                    ask(&Sources { log, index: None }, begun)
+                    ask(&Sources { log, index: None, pruned: &pruned }, begun)
                 }
                 answer => answer,
             }
@@ -227,14 +233,6 @@ impl Reader {
         self.run(move |db| reactions::event(db, seq)).await
     }
 
-    /// The last place that was committed before `time`; 0 when there is none.
-    ///
-    /// # Errors
-    /// [`StoreError::Read`] when SQLite fails.
-    pub async fn place_before(&self, time: Timestamp) -> Result<Seq, StoreError> {
-        self.run(move |db| reactions::place_before(db, time)).await
-    }
-
     /// The events that a reaction plugin will come back to, by place; about
     /// [`MAX_WAITING`](super::MAX_WAITING) at most.
     ///
@@ -242,6 +240,15 @@ impl Reader {
     /// [`StoreError::Read`] when SQLite fails.
     pub async fn waiting(&self, plugin: PluginName) -> Result<Vec<WaitingEvent>, StoreError> {
         self.run(move |db| reactions::waiting(db, &plugin)).await
+    }
+
+    /// The places of events that a reaction plugin would come back to, but that retention has taken
+    /// meanwhile; in order.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`] when SQLite fails.
+    pub async fn waiting_in_vain(&self, plugin: PluginName) -> Result<Vec<Seq>, StoreError> {
+        self.run(move |db| reactions::waiting_in_vain(db, &plugin)).await
     }
 
     /// When the first of what a plugin waits for is escalated; `None` when it waits for nothing.
@@ -347,7 +354,12 @@ impl Reader {
         self.run(move |db| state::value(db, &plugin, side, &key, <[u8]>::to_vec)).await
     }
 
-    async fn run<T, F>(&self, read: F) -> Result<T, StoreError>
+    /// What is gone from the log.
+    pub(super) fn pruned(&self) -> &Arc<Pruned> {
+        &self.pool.pruned
+    }
+
+    pub(super) async fn run<T, F>(&self, read: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,

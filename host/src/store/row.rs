@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use rusqlite::{CachedStatement, Connection, Row, params, types::Type};
+use serde::de::DeserializeOwned;
 
 use crate::event::{Cause, Digest, Dropped, Event, LogEntry, Message, Reason, Seq, Timestamp};
 
@@ -14,20 +15,24 @@ pub(super) const COLUMNS: &str = "seq, id, event_type, priority, session_id, pro
      committed_us, digest";
 /// Which of them is the digest.
 pub(super) const DIGEST: usize = 16;
+/// How many these are: where the first one stands that somebody asks for besides.
+pub(super) const WIDTH: usize = 17;
 
 pub(super) fn insert_statement(connection: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
     connection.prepare_cached(
         "INSERT INTO events (seq, id, event_type, priority, session_id, project_id, subject, \
          timestamp_us, message, data, caused_by_event, caused_by_plugin, hops, dropped_by, \
-         drop_reason, committed_us, digest) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+         drop_reason, committed_us, digest, steps) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
     )
 }
 
+/// Adds an event at its place. `steps` is what the column of this name holds.
 pub(super) fn insert(
     statement: &mut CachedStatement<'_>,
     seq: Seq,
     entry: &NewEntry,
+    steps: Option<String>,
     committed_at: Timestamp,
 ) -> rusqlite::Result<()> {
     let event = &entry.event;
@@ -51,6 +56,7 @@ pub(super) fn insert(
         dropped.map(|d| d.reason.as_str()),
         committed_at.micros(),
         entry.digest.0,
+        steps,
     ])?;
     Ok(())
 }
@@ -108,6 +114,16 @@ pub(super) fn optional<T: FromStr<Err = Reason>>(
 pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
     let micros = row.get(column)?;
     Timestamp::from_micros(micros).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, micros))
+}
+
+pub(super) fn json_or_null<T: DeserializeOwned>(
+    row: &Row<'_>,
+    column: usize,
+) -> rusqlite::Result<Option<T>> {
+    let text = row.get_ref(column)?.as_str_or_null()?;
+    text.map(serde_json::from_str).transpose().map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
+    })
 }
 
 fn bad(column: usize, reason: Reason) -> rusqlite::Error {

@@ -34,6 +34,7 @@ const STEPS: &[M<'_>] = &[
     M::up(include_str!("migrations/07_reactions.sql")),
     M::up(include_str!("migrations/08_rules.sql")),
     M::up(include_str!("migrations/09_trace.sql")),
+    M::up(include_str!("migrations/10_retention.sql")),
     M::up(include_str!("migrations/11_sinks.sql")),
 ];
 const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
@@ -166,6 +167,9 @@ fn is_unfinished(connection: &Connection) -> rusqlite::Result<bool> {
 
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    // Holds for a new file only, and must come before its first page: what is pruned can then be given
+    // back to the file system in small steps.
+    connection.pragma_update(None, "auto_vacuum", "incremental")?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "journal_size_limit", WAL_KEEP_BYTES)?;
@@ -173,6 +177,6 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     // The inner pages of the indexes stay in memory, which SQLite's 2 MB would not hold. Kibibytes.
     connection.pragma_update(None, "cache_size", -16_384)?;
-    connection.set_prepared_statement_cache_capacity(48);
+    connection.set_prepared_statement_cache_capacity(64);
     Ok(())
 }

@@ -1,4 +1,4 @@
-mod queries;
+pub(super) mod queries;
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use crate::event::{
     Cause, Data, Draft, Dropped, EventId, EventType, LogEntry, Selection, Timestamp,
 };
 
-struct Deaf;
+pub(super) struct Deaf;
 
 impl Observer for Deaf {
     fn committed(&mut self, _: &[Arc<LogEntry>], _: Duration) {}
@@ -22,14 +22,17 @@ pub(crate) fn entry(event_type: EventType, project: &str, session: &str) -> NewE
     NewEntry { event, subject, digest, caused_by: None, hops: 0, dropped: None, passage }
 }
 
-async fn commit(store: &Store, entries: Vec<NewEntry>) -> Result<Vec<Arc<LogEntry>>, StoreError> {
+pub(super) async fn commit(
+    store: &Store,
+    entries: Vec<NewEntry>,
+) -> Result<Vec<Arc<LogEntry>>, StoreError> {
     let (answer, outcome) = oneshot::channel();
     let done: OnCommit = Box::new(move |result| drop(answer.send(result)));
     store.submit(Batch { entries, effects: vec![], state: vec![], done }).await;
     outcome.await.unwrap()
 }
 
-fn folder() -> tempfile::TempDir {
+pub(super) fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
@@ -146,7 +149,7 @@ async fn an_insert_makes_no_table_of_its_own_and_still_checks_the_priority() {
     let db = rusqlite::Connection::open(&path).unwrap();
     let copy = "INSERT INTO events SELECT 2, 'other', event_type, ?1, session_id, project_id, \
                 subject, timestamp_us, message, data, caused_by_event, caused_by_plugin, hops, \
-                dropped_by, drop_reason, committed_us, digest FROM events WHERE seq = 1";
+                dropped_by, drop_reason, committed_us, digest, steps FROM events WHERE seq = 1";
     let refused = db.execute(copy, ["loud"]).unwrap_err().to_string();
     assert!(refused.contains("CHECK constraint failed"), "{refused}");
     let sql = "EXPLAIN INSERT INTO events (seq, id, event_type, priority, session_id, project_id, \

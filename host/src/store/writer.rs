@@ -1,8 +1,9 @@
-//! The one thread that writes: group commit, cursors, and every checkpoint.
+//! The one thread that writes: group commit, cursors, pruning, and every checkpoint.
 //!
 //! All that waits in the inbox becomes one transaction, so a disk flush is shared under load and a
 //! lone event waits for nobody. Nobody is told of a commit before it is on disk. Checkpoints run
-//! after the answers, on this thread, so none ever races a write.
+//! after the answers, on this thread, so none ever races a write. Pruning comes in small steps
+//! between two commits.
 //!
 //! A commit that failed for lack of space is undone and may be sent again. After any other error
 //! of the file nobody can know what is on disk: the writer stops, and answers all that comes.
@@ -18,10 +19,13 @@ use crate::event::{LogEntry, Seq, Timestamp};
 use super::{
     StoreError,
     index::Notifier,
-    messages::{Batch, Command, Effect, OnCommit},
-    reactions, row, rules,
+    messages::{Batch, Command, Effect, OnCommit, Tidy},
+    pruned::Pruned,
+    reactions::{self, DeadLetter, Waiting},
+    row,
+    rules::{self, Escalation},
     state::Pending,
-    trace::{self, Lineup, Recorder},
+    trace::{self, Lineup, Reacted, Recorder},
 };
 
 /// A transaction takes in another batch while it has fewer events than this. So none has more than
@@ -51,6 +55,7 @@ pub(super) struct Writer {
     /// The filters and enrichers that the last event met.
     pub(super) lineup: Option<Arc<Lineup>>,
     pub(super) index: Option<Notifier>,
+    pub(super) pruned: Arc<Pruned>,
     /// Turns to the reason when the file failed.
     pub(super) failure: watch::Sender<Option<String>>,
 }
@@ -64,7 +69,7 @@ impl Writer {
         let mut closing = false;
         while !closing {
             let Some(first) = self.inbox.blocking_recv() else { break };
-            let mut batches = Vec::new();
+            let (mut batches, mut chores) = (Vec::new(), Vec::new());
             let mut size = 0;
             let mut next = Some(first);
             while let Some(command) = next.take() {
@@ -73,6 +78,7 @@ impl Writer {
                         size += batch.entries.len();
                         batches.push(batch);
                     }
+                    Command::Tidy(chore) => chores.push(chore),
                     Command::Close => closing = true,
                 }
                 if size < GROUP && !closing {
@@ -80,6 +86,7 @@ impl Writer {
                 }
             }
             self.commit(batches);
+            chores.into_iter().for_each(|chore| self.tidy(chore));
             self.checkpoint_when_due();
         }
         self.inbox.close();
@@ -115,7 +122,9 @@ impl Writer {
         let begun = Instant::now();
         let committed_at = Timestamp::now();
         let lineup = self.lineup.clone();
-        match write(&mut self.connection, self.next_seq, committed_at, lineup, &batches) {
+        let pruned = Arc::clone(&self.pruned);
+        let (connection, first) = (&mut self.connection, self.next_seq);
+        match write(connection, &pruned, first, committed_at, lineup, &batches) {
             Ok(lineup) => {
                 self.lineup = lineup;
                 let answers: Vec<_> =
@@ -158,6 +167,46 @@ impl Writer {
         (entries.collect(), batch.done)
     }
 
+    /// Whoever asked may have gone; what is done stays done.
+    fn tidy(&mut self, chore: Tidy) {
+        let failure = self.failure.borrow().clone().map(StoreError::Failed);
+        match chore {
+            Tidy::Prune { places, done } => {
+                let outcome = match failure {
+                    Some(failed) => Err(failed),
+                    None => self.prune(&places).map_err(|e| self.judge(&e)),
+                };
+                if let (Ok(_), Some(index)) = (&outcome, &self.index) {
+                    index.pruned();
+                }
+                let _ = done.send(outcome);
+            }
+            Tidy::Vacuum { pages, done } => {
+                let outcome = match failure {
+                    Some(failed) => Err(failed),
+                    None => self.vacuum(pages).map_err(|e| self.judge(&e)),
+                };
+                let _ = done.send(outcome);
+            }
+        }
+    }
+
+    fn prune(&mut self, places: &[Seq]) -> rusqlite::Result<Vec<Seq>> {
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let gone = self.pruned.delete(&transaction, places)?;
+        transaction.commit()?;
+        Ok(gone)
+    }
+
+    fn vacuum(&mut self, pages: u32) -> rusqlite::Result<()> {
+        // Each row that the pragma answers is a page: it stops where nobody asks for more.
+        let mut vacuum = self.connection.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
+        let mut freed = vacuum.query([])?;
+        while freed.next()?.is_some() {}
+        Ok(())
+    }
+
     fn judge(&mut self, e: &rusqlite::Error) -> StoreError {
         match e.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => {
@@ -196,6 +245,7 @@ fn refuse(batch: Batch, error: &StoreError) {
 /// `lineup` is what the last event met; gives what it is then.
 fn write(
     connection: &mut Connection,
+    pruned: &Pruned,
     first: Seq,
     at: Timestamp,
     lineup: Option<Arc<Lineup>>,
@@ -205,22 +255,39 @@ fn write(
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let lineup = {
         let mut insert = row::insert_statement(&transaction)?;
-        let mut recorder = Recorder::new(&transaction, lineup)?;
+        let mut recorder = Recorder::new(&transaction, lineup);
         for (seq, entry) in (first..).zip(batches.iter().flat_map(|batch| &batch.entries)) {
-            row::insert(&mut insert, seq, entry, at)?;
+            row::insert(&mut insert, seq, entry, trace::steps_column(&entry.passage), at)?;
             recorder.record(seq, at, &entry.passage)?;
         }
         recorder.lineup()
     };
     for batch in batches {
-        batch.effects.iter().try_for_each(|effect| apply(&transaction, effect, at))?;
+        batch.effects.iter().try_for_each(|effect| apply(&transaction, pruned, effect, at))?;
         batch.state.iter().try_for_each(|writes| writes.write(&transaction))?;
     }
     transaction.commit()?;
     Ok(lineup)
 }
 
-fn apply(transaction: &Transaction<'_>, effect: &Effect, at: Timestamp) -> rusqlite::Result<()> {
+fn apply(
+    transaction: &Transaction<'_>,
+    pruned: &Pruned,
+    effect: &Effect,
+    at: Timestamp,
+) -> rusqlite::Result<()> {
+    let about = match effect {
+        Effect::Reacted(Reacted { event_seq, .. })
+        | Effect::Wait(Waiting { event_seq, .. })
+        | Effect::DeadLetter(DeadLetter { event_seq, .. })
+        | Effect::Escalate(Escalation { event_seq, .. }) => Some(*event_seq),
+        _ => None,
+    };
+    if let Some(seq) = about
+        && pruned.has(transaction, seq)?
+    {
+        return apply_too_late(transaction, effect);
+    }
     match effect {
         Effect::MoveCursor { name, seq } => move_cursor(transaction, name, *seq, at)?,
         Effect::Delivered { sink, place, skipped } => {
@@ -235,6 +302,9 @@ fn apply(transaction: &Transaction<'_>, effect: &Effect, at: Timestamp) -> rusql
         Effect::Settle { plugin, event_seq } => reactions::settle(transaction, plugin, *event_seq)?,
         Effect::DeadLetter(letter) => reactions::bury(transaction, letter)?,
         Effect::RetryDeadLetter(id) => reactions::retry(transaction, *id)?,
+        Effect::ReactAgain { plugin, event_seq } => {
+            reactions::again(transaction, plugin, *event_seq)?;
+        }
         Effect::DiscardDeadLetter(id) => reactions::discard(transaction, *id)?,
         Effect::Escalate(escalation) => rules::escalate(transaction, escalation)?,
         Effect::Resolve { plugin, event_seq } => rules::resolve(transaction, plugin, *event_seq)?,
@@ -250,6 +320,20 @@ fn apply(transaction: &Transaction<'_>, effect: &Effect, at: Timestamp) -> rusql
         }
     }
     Ok(())
+}
+
+/// The event is gone: nothing hangs on it any more. Who will come back to it still does, finds that out,
+/// and says so.
+fn apply_too_late(transaction: &Transaction<'_>, effect: &Effect) -> rusqlite::Result<()> {
+    match effect {
+        Effect::Wait(event) => {
+            reactions::wait(transaction, &Waiting { failed: None, ..event.clone() })
+        }
+        Effect::DeadLetter(DeadLetter { plugin, event_seq, .. }) => {
+            reactions::settle(transaction, plugin, *event_seq)
+        }
+        _ => Ok(()),
+    }
 }
 
 fn move_cursor(

@@ -9,7 +9,7 @@
 //!
 //! **What it is compared with.** The drop that carries the plugin's name, the change that does, the
 //! events that were emitted under it. Of a reaction the log tells how far it has come, and what lies
-//! beyond is not compared.
+//! beyond is not compared. Neither is what retention has deleted since.
 //!
 //! One thread reads the log while the plugin works on what was read before.
 
@@ -29,9 +29,9 @@ use crate::{
     event::{Draft, PluginName, Selection, Seq, Timestamp},
     pipeline::{Rehearsed, rehearse},
     plugin::{Environment, Plugin, PluginSet, Registry},
-    reaction::cursor_of,
+    reaction::{cursor_of, is_told},
     store::{
-        History, OpenError, Past, Remembered, StoreError,
+        Answer, History, OpenError, Past, Remembered, StoreError,
         state::{State, StateError},
     },
 };
@@ -97,6 +97,8 @@ pub struct Backtest {
     /// holds what came before.
     begins: (Seq, Seq),
     answers: Answers,
+    /// Whether anything is gone that may have been an answer.
+    has_holes: bool,
     tally: Tally,
 }
 
@@ -139,6 +141,7 @@ impl Backtest {
             samples: terms.samples,
             begins,
             answers: Answers::default(),
+            has_holes: false,
             tally: Tally::default(),
         })
     }
@@ -198,6 +201,9 @@ impl Backtest {
             let found = self.answers.find(&self.history, self.plugin.name(), after);
             found.map_err(BacktestError::from)?;
         }
+        let head = self.history.head().map_err(BacktestError::from)?;
+        let gone = self.history.gap(after, head).map_err(BacktestError::from)?;
+        self.has_holes |= gone.is_some();
         let reader = History::open(self.history.path()).map_err(BacktestError::from)?;
         let selection = self.selection.clone();
         let (sender, mut pages) = mpsc::channel(AHEAD);
@@ -214,6 +220,9 @@ impl Backtest {
         }
         let read = reading.await.map_err(|e| BacktestError::Reader(e.to_string()))?;
         read.map_err(BacktestError::from)?;
+        // Now, so that what was pruned before the reading came to it is counted.
+        let gone = self.history.gap(after, to).map_err(BacktestError::from)?;
+        self.tally.pruned += gone.map_or(0, |gone| gone.count);
         if !waiting.is_empty() {
             self.take(waiting).await?.into_iter().try_for_each(&mut sample)?;
         }
@@ -258,11 +267,26 @@ impl Backtest {
         Ok(told)
     }
 
+    /// What history has emitted in reaction to an event; `None` where some of it was pruned.
+    fn recorded(&mut self, case: &Case) -> Result<Option<Vec<Answer>>, BacktestError> {
+        let answers = self.answers.take(case.entry.event.id);
+        if self.has_holes {
+            let emitted = self.history.emitted(self.plugin.name(), case.entry.seq)?;
+            // What the host tells of it is no answer.
+            let expected = emitted.saturating_sub(is_told(&case.entry).into());
+            if (answers.len() as u64) < expected {
+                self.tally.answers_pruned += 1;
+                return Ok(None);
+            }
+        }
+        Ok(Some(answers))
+    }
+
     /// Counts one event; tells of it when it is one of the first of its way.
     fn judge(&mut self, mut case: Case) -> Result<Option<Deviation>, BacktestError> {
         let seq = case.entry.seq;
         let answers = match self.is_answered(seq) {
-            Some(true) => Some(self.answers.take(case.entry.event.id)),
+            Some(true) => self.recorded(&case)?,
             Some(false) => {
                 self.tally.unanswered += 1;
                 None

@@ -152,6 +152,10 @@ pub struct Tally {
     pub as_stored: u64,
     /// Events that the reaction in the log has not come to: answers to them are not compared.
     pub unanswered: u64,
+    /// Events whose answers retention has deleted from the log, some at least: they are not compared.
+    pub answers_pruned: u64,
+    /// Places that retention has emptied: of what was there nothing is known.
+    pub pruned: u64,
 }
 
 /// A count of each [`Way`].

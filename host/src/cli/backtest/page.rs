@@ -155,6 +155,8 @@ fn remarks(tally: &Tally) -> impl Iterator<Item = String> {
         (tally.denied, "requests, events or commands denied to the candidate"),
         (tally.hidden, "dropped by other plugins, and not shown to the candidate"),
         (tally.as_stored, "seen as stored, since what an enricher overwrote is not in the log"),
+        (tally.pruned, "deleted from the log by retention, of which nothing is known"),
+        (tally.answers_pruned, "of which retention has deleted answers, and not compared in those"),
         (tally.unanswered, "not yet come to by the reaction in the log, and not compared in that"),
     ];
     remarks

@@ -44,7 +44,8 @@ Exit codes: 0 done, 1 something differs (with --fail-on-diff), 2 it could not be
 /// --for or after --events, and then prints the summary.
 ///
 /// The sidecar is the one beside the candidate, or else the running plugin's; the candidate
-/// remembers at first what the plugin does.
+/// remembers at first what the plugin does. One that reacts comes as far as the running plugin's
+/// reaction has come.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {

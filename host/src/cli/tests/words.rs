@@ -10,6 +10,8 @@ use super::{
         answers::{Plugin, Status},
         events,
         output::{Colours, json_line, json_pretty, plain},
+        progress,
+        range::{Bound, bound},
         sender::Trouble,
         table::{Cell, Table, cut, figures, text},
         tail::line,
@@ -66,6 +68,37 @@ fn a_time_is_absolute_or_a_span_back_from_now() {
         assert!(error.contains(part), "{text}: {error}");
     }
     assert_eq!(parse_span("250ms").unwrap(), Duration::from_millis(250));
+}
+
+#[test]
+fn an_end_of_a_range_is_a_place_or_a_time() {
+    let now = "2026-08-01T09:30:00Z".parse().unwrap();
+    assert_eq!(bound("1200", now), Ok(Bound::Place(1200)));
+    let time = |text: &str| Ok(Bound::Time(text.parse().unwrap()));
+    assert_eq!(bound("2h", now), time("2026-08-01T07:30:00Z"));
+    assert_eq!(bound("2026-07-31T23:00:00+02:00", now), time("2026-07-31T21:00:00Z"));
+    for (text, part) in [
+        ("", "or a place in the log: 1200"),
+        ("99999999999999999999", "is no place in a log"),
+        ("7 d", "or a place in the log"),
+    ] {
+        let error = bound(text, now).unwrap_err();
+        assert!(error.contains(part), "{text}: {error}");
+    }
+}
+
+#[test]
+fn a_line_of_progress_says_how_far_how_fast_and_how_long_yet() {
+    let line = |first, at, took| progress::line("importing", first, at, 3416, took);
+    assert_eq!(
+        line(0, 1200, Duration::from_secs(3)),
+        "importing: seq 1,200 of 3,416, 400/s, 6 s left"
+    );
+    assert_eq!(
+        line(1000, 1200, Duration::from_secs(2)),
+        "importing: seq 1,200 of 3,416, 100/s, 23 s left"
+    );
+    assert_eq!(line(7, 7, Duration::ZERO), "importing: seq 7 of 3,416");
 }
 
 #[test]

@@ -149,10 +149,13 @@ async fn the_size_that_is_counted_is_the_servers() {
     let publisher = log.publish_to(&server);
     for entry in committed {
         let message = within("an event", heard.next()).await.unwrap();
-        let ours =
-            message::Message::new(&entry, &Prefix::default(), log.store.origin(), entry.seq - 1)
-                .unwrap()
-                .size();
+        let ours = message::Message::new(
+            &entry,
+            &Prefix::default(),
+            Some(message::Link { origin: log.store.origin(), previous: entry.seq - 1 }),
+        )
+        .unwrap()
+        .size();
         // The library counts the subject as well.
         assert_eq!(ours, message.length - message.subject.len());
     }

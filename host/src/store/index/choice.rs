@@ -29,6 +29,7 @@ pub(in crate::store) struct Choice<'a> {
 }
 
 /// Places of one segment, counted from its beginning.
+#[derive(Clone, Default)]
 pub(in crate::store) struct Chosen {
     /// These are chosen.
     pub(in crate::store) sure: RoaringBitmap,
@@ -159,5 +160,15 @@ impl Chosen {
             places.remove_range(..place(first.saturating_sub(1)));
             places.remove_range(place(last)..);
         }
+    }
+
+    /// Leaves these places of the segment out.
+    pub(in crate::store) fn leave_out(&mut self, gone: &RoaringBitmap) {
+        self.sure -= gone;
+        self.unsure -= gone;
+    }
+
+    pub(in crate::store) fn is_empty(&self) -> bool {
+        self.sure.is_empty() && self.unsure.is_empty()
     }
 }

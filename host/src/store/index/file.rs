@@ -13,7 +13,7 @@ use super::{keys::Dimension, plan::Postings, segment::Segment, words};
 use crate::{event::Seq, store::schema::sibling};
 
 /// Of what the file holds and how. Another number: made anew.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 const SCHEMA: &str = "
 -- A finished run of events: all of those with these places in the log.
@@ -135,6 +135,30 @@ impl Writer {
             sql,
             params![number, last_id, segment.times.iter().min(), segment.times.iter().max(), times],
         )?;
+        transaction.commit()
+    }
+
+    /// The finished segments that are there.
+    pub(super) fn numbers(&self) -> rusqlite::Result<Vec<u64>> {
+        let mut find = self.connection.prepare_cached("SELECT number FROM segments")?;
+        let rows = find.query_map([], |row| row.get::<_, i64>(0).map(|number| number as u64))?;
+        rows.collect()
+    }
+
+    /// Forgets the words of segments that are gone, table by table.
+    pub(super) fn drop_words(&self, is_gone: impl Fn(u64) -> bool) -> rusqlite::Result<()> {
+        words::forget(&self.connection, is_gone)
+    }
+
+    /// Forgets a segment, but for its words.
+    pub(super) fn drop_segment(&mut self, number: u64) -> rusqlite::Result<()> {
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for sql in
+            ["DELETE FROM postings WHERE segment = ?1", "DELETE FROM segments WHERE number = ?1"]
+        {
+            transaction.prepare_cached(sql)?.execute([number as i64])?;
+        }
         transaction.commit()
     }
 }

@@ -10,9 +10,14 @@
 //! other closely they wait until enough of them are together. A place that they have not come to is
 //! among those whose event has to be looked at (`choice.rs`).
 //!
+//! Events that are pruned stay in their segment: whoever asks leaves them out (`../pruned.rs`), so an
+//! answer needs no news from here. A segment that has none left is dropped, and its words with those of
+//! its neighbours.
+//!
 //! **Who writes.** One thread. It is told of commits over a short channel; where that overflows,
 //! and at the start, it reads the log. **Recovery.** Everything in here can be made from the log
-//! again, and is when it does not fit it: nothing is believed whose last event has another id.
+//! again, and is when it does not fit it: nothing is believed whose last event has another id, or has
+//! none and was not pruned.
 
 mod choice;
 mod file;
@@ -40,7 +45,7 @@ pub(super) use file::{open_reader, path_of};
 pub(super) use keys::Dimension;
 pub(super) use plan::helps;
 
-use super::schema;
+use super::{pruned::Pruned, schema};
 use crate::event::{LogEntry, Seq};
 use keys::Keys;
 use segment::{Segment, begin};
@@ -75,13 +80,20 @@ pub(super) struct Shared {
 
 enum Message {
     Committed(Vec<Arc<LogEntry>>),
+    /// Events are gone from the log.
+    Pruned,
     Close,
 }
 
 impl Index {
     /// Opens the index of the log at `path` and begins to follow it from where it is.
-    pub(super) fn start(path: &Path, head: Seq, size: u32) -> rusqlite::Result<Self> {
-        let (mut indexer, shared) = Indexer::open(path, size)?;
+    pub(super) fn start(
+        path: &Path,
+        head: Seq,
+        size: u32,
+        pruned: Arc<Pruned>,
+    ) -> rusqlite::Result<Self> {
+        let (mut indexer, shared) = Indexer::open(path, size, pruned)?;
         shared.head.store(head, Ordering::Release);
         let (inbox, messages) = mpsc::sync_channel(INBOX);
         let thread = std::thread::Builder::new()
@@ -124,6 +136,11 @@ impl Notifier {
         // Full: the indexer will find them in the log.
         let _ = self.inbox.try_send(Message::Committed(entries));
     }
+
+    pub(super) fn pruned(&self) {
+        // Full: the next time is as good.
+        let _ = self.inbox.try_send(Message::Pruned);
+    }
 }
 
 impl Shared {
@@ -149,10 +166,12 @@ impl Shared {
 pub(super) fn rebuild(
     path: &Path,
     head: Seq,
+    pruned: Pruned,
     mut progress: impl FnMut(Seq),
 ) -> rusqlite::Result<()> {
     file::Writer::make(&path_of(path), SEGMENT)?;
-    let (mut indexer, shared) = Indexer::open(path, SEGMENT)?;
+    let (mut indexer, shared) = Indexer::open(path, SEGMENT, Arc::new(pruned))?;
+    shared.head.store(head, Ordering::Release);
     while shared.known() < head {
         indexer.read_on()?;
         while indexer.words_behind() >= MESSAGES {
@@ -168,16 +187,17 @@ struct Indexer {
     shared: Arc<Shared>,
     file: file::Writer,
     log: Connection,
+    pruned: Arc<Pruned>,
     /// Up to here the words of messages are in the file.
     words_end: Seq,
 }
 
 impl Indexer {
-    fn open(path: &Path, size: u32) -> rusqlite::Result<(Self, Arc<Shared>)> {
+    fn open(path: &Path, size: u32, pruned: Arc<Pruned>) -> rusqlite::Result<(Self, Arc<Shared>)> {
         let log = schema::open_reader(path)?;
         let index_path = path_of(path);
         let mut file = file::Writer::open(&index_path, size)?;
-        let (next, words_end) = match Self::ends(&file, &log, size) {
+        let (next, words_end) = match Self::ends(&file, &log, &pruned, size) {
             Ok(Some(ends)) => ends,
             Ok(None) | Err(_) => {
                 warn!("{}: damaged or of another log, it is made anew", index_path.display());
@@ -189,13 +209,14 @@ impl Indexer {
         };
         let tail = RwLock::new(Segment::new(next));
         let shared = Arc::new(Shared { size, tail, head: AtomicU64::new(0) });
-        Ok((Self { shared: Arc::clone(&shared), file, log, words_end }, shared))
+        Ok((Self { shared: Arc::clone(&shared), file, log, pruned, words_end }, shared))
     }
 
     /// Which segment comes next and how far the words are; `None` where the file is of another log.
     fn ends(
         file: &file::Writer,
         log: &Connection,
+        pruned: &Pruned,
         size: u32,
     ) -> rusqlite::Result<Option<(u64, Seq)>> {
         let (last, words) = (file.last()?, file.words_end()?);
@@ -203,7 +224,11 @@ impl Indexer {
         let words_end = words.as_ref().map_or(0, |end| end.seq);
         let last = last.map(|last| (begin(next, size), last.last_id));
         for (seq, id) in last.into_iter().chain(words.map(|end| (end.seq, end.id))) {
-            if id_at(log, seq)? != Some(id) {
+            let fits = match id_at(log, seq)? {
+                Some(found) => found == id,
+                None => pruned.has(log, seq)?,
+            };
+            if !fits {
                 return Ok(None);
             }
         }
@@ -223,6 +248,7 @@ impl Indexer {
             };
             let outcome = match messages.recv_timeout(patience) {
                 Ok(Message::Committed(entries)) => self.take(&entries, messages),
+                Ok(Message::Pruned) => self.drop_empty(),
                 Err(mpsc::RecvTimeoutError::Timeout) => self.use_the_pause(messages),
                 Ok(Message::Close) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
             };
@@ -248,7 +274,18 @@ impl Indexer {
         if !follows {
             return self.catch_up(messages);
         }
-        self.add(entries.iter().map(|entry| Keys::of(entry)))?;
+        let until = entries.last().map_or(0, |last| last.seq);
+        self.add(entries.iter().map(|entry| Keys::of(entry)), until)?;
+        Ok(Go::On)
+    }
+
+    /// Drops finished segments that have no event left.
+    fn drop_empty(&mut self) -> rusqlite::Result<Go> {
+        let empty = self.pruned.whole(&self.log)?;
+        for number in self.file.numbers()?.into_iter().filter(|number| empty.contains(number)) {
+            self.file.drop_segment(number)?;
+        }
+        self.file.drop_words(|number| empty.contains(&number))?;
         Ok(Go::On)
     }
 
@@ -307,6 +344,8 @@ impl Indexer {
         struct Found(Seq, i64, bool, [String; 5]);
         let sql = "SELECT seq, timestamp_us, dropped_by IS NOT NULL, event_type, priority, \
                    session_id, project_id, subject FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+        // Before the log is looked at: whatever is not found up to here is gone.
+        let head = self.shared.head.load(Ordering::Acquire);
         let found: Vec<Found> = {
             let mut find = self.log.prepare_cached(sql)?;
             let row = |row: &Row<'_>| {
@@ -316,7 +355,12 @@ impl Indexer {
             let rows = find.query_map([self.shared.known() as i64, CATCH_UP], row)?;
             rows.collect::<Result<_, _>>()?
         };
-        self.add(found.iter().map(|Found(seq, timestamp, dropped, texts)| {
+        let until = match found.last() {
+            Some(Found(last, ..)) if found.len() as i64 == CATCH_UP => *last,
+            Some(Found(last, ..)) => head.max(*last),
+            None => head,
+        };
+        let keys = found.iter().map(|Found(seq, timestamp, dropped, texts)| {
             let [event_type, priority, session, project, subject] = texts;
             Keys {
                 seq: *seq,
@@ -328,11 +372,17 @@ impl Indexer {
                 timestamp: *timestamp,
                 dropped: *dropped,
             }
-        }))
+        });
+        self.add(keys, until)
     }
 
-    /// Adds what follows on what is known, and finishes segments that are full.
-    fn add<'a>(&mut self, events: impl Iterator<Item = Keys<'a>>) -> rusqlite::Result<()> {
+    /// Adds what follows on what is known, and finishes segments that are full. With `events`,
+    /// everything up to `until` is known.
+    fn add<'a>(
+        &mut self,
+        events: impl Iterator<Item = Keys<'a>>,
+        until: Seq,
+    ) -> rusqlite::Result<()> {
         let shared = Arc::clone(&self.shared);
         let known = shared.known();
         let mut events = events.skip_while(|event| event.seq <= known).peekable();
@@ -342,10 +392,9 @@ impl Indexer {
             while let Some(event) = events.next_if(|event| event.seq <= end) {
                 tail.push(&event, begin);
             }
-            let is_full = tail.len() >= shared.size as usize;
+            tail.pass(until.clamp(begin, end) - begin);
             drop(tail);
-            // Past its end without being full: the last of its events are no longer in the log.
-            if !is_full && events.peek().is_none() {
+            if until < end {
                 return Ok(());
             }
             self.finish(end)?;
@@ -356,7 +405,9 @@ impl Indexer {
     fn finish(&mut self, end: Seq) -> rusqlite::Result<()> {
         let number = {
             let tail = self.shared.tail();
-            self.file.add(&tail, &id_at(&self.log, end)?.unwrap_or_default())?;
+            if !tail.is_empty() {
+                self.file.add(&tail, &id_at(&self.log, end)?.unwrap_or_default())?;
+            }
             tail.number
         };
         let next = Segment::new(number + 1);

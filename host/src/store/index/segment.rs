@@ -34,6 +34,11 @@ impl Segment {
         self.times.len()
     }
 
+    /// Whether it has no event, of however many places.
+    pub(super) fn is_empty(&self) -> bool {
+        self.postings.iter().all(HashMap::is_empty)
+    }
+
     /// Adds an event behind those that are here; the segment begins behind `begin`. Places that are
     /// passed over have no event any more.
     pub(super) fn push(&mut self, keys: &Keys<'_>, begin: Seq) {
@@ -47,6 +52,12 @@ impl Segment {
                 None => drop(postings.insert(value.into(), vec![place])),
             }
         }
+    }
+
+    /// Knows as many places at least: those behind the last event have no event any more.
+    pub(super) fn pass(&mut self, places: Seq) {
+        let places = self.times.len().max(places as usize);
+        self.times.resize(places, GONE);
     }
 
     pub(super) fn get(&self, dimension: Dimension, value: &str) -> Option<RoaringBitmap> {

@@ -7,9 +7,8 @@
 //!
 //! Each word stands behind the number of its segment, so that a search touches what the segment has:
 //! the words that begin with a letter are many, and FTS5 merges the lists of all before the first
-//! place is known.
-
-use std::fmt::Write as _;
+//! place is known. FTS5 cannot take words out without their messages, so every sixteen segments have
+//! a table of their own, which is dropped when all of them are.
 
 use roaring::RoaringBitmap;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
@@ -17,12 +16,10 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use super::segment::begin;
 use crate::event::{Seq, TextSearch, Word, each_word};
 
-pub(super) const SCHEMA: &str = "
--- For each word of a segment, the places in the log whose messages have it.
-CREATE VIRTUAL TABLE words USING fts5 (
-    message, content = '', columnsize = 0, detail = none, tokenize = 'ascii'
-);
+/// Segments whose words are in one table.
+const OF_A_TABLE: u64 = 16;
 
+pub(super) const SCHEMA: &str = "
 -- How far they have come: one row.
 CREATE TABLE words_end (
     only_row INTEGER NOT NULL PRIMARY KEY CHECK (only_row = 1),
@@ -52,16 +49,26 @@ pub(super) fn add(
 ) -> rusqlite::Result<()> {
     let Some((last, _)) = messages.last() else { return Ok(()) };
     let transaction = index.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    {
-        let sql = "INSERT INTO words (rowid, message) VALUES (?1, ?2)";
-        let mut insert = transaction.prepare_cached(sql)?;
+    let segment_of = |seq: Seq| seq.saturating_sub(1) / u64::from(segment_size);
+    let is_one = |a: &(Seq, String), b: &(Seq, String)| {
+        segment_of(a.0) / OF_A_TABLE == segment_of(b.0) / OF_A_TABLE
+    };
+    for messages in messages.chunk_by(is_one) {
+        let Some((first, _)) = messages.first() else { continue };
+        let table = table(segment_of(*first));
+        // For each word of a segment, the places in the log whose messages have it.
+        transaction.execute_batch(&format!(
+            "CREATE VIRTUAL TABLE IF NOT EXISTS {table} USING fts5 \
+             (message, content = '', columnsize = 0, detail = none, tokenize = 'ascii')"
+        ))?;
+        let sql = format!("INSERT INTO {table} (rowid, message) VALUES (?1, ?2)");
+        let mut insert = transaction.prepare_cached(&sql)?;
         let mut words = String::new();
         for (seq, message) in messages {
-            let segment = seq.saturating_sub(1) / u64::from(segment_size);
+            let segment = in_segment(segment_of(*seq));
             words.clear();
             each_word(message, |word| {
-                // Writing into memory does not fail.
-                let _ = write!(words, "{} ", InSegment(segment, word));
+                words.extend([&segment, word, " "]);
                 true
             });
             insert.execute(params![*seq as i64, words])?;
@@ -81,8 +88,13 @@ pub(super) fn find(
     end: Seq,
 ) -> rusqlite::Result<RoaringBitmap> {
     let begin = begin(segment, segment_size);
-    let sql = "SELECT rowid FROM words WHERE words MATCH ?1 AND rowid > ?2 AND rowid <= ?3";
-    let mut find = index.prepare_cached(sql)?;
+    if end <= begin {
+        return Ok(RoaringBitmap::new());
+    }
+    let table = table(segment);
+    let sql =
+        format!("SELECT rowid FROM {table} WHERE {table} MATCH ?1 AND rowid > ?2 AND rowid <= ?3");
+    let mut find = index.prepare_cached(&sql)?;
     let expression = expression(search, segment);
     let mut rows = find.query(params![expression, begin as i64, end as i64])?;
     let mut found = RoaringBitmap::new();
@@ -93,22 +105,41 @@ pub(super) fn find(
     Ok(found)
 }
 
+/// Drops the tables of which no segment is left, as `is_gone` says.
+pub(super) fn forget(index: &Connection, is_gone: impl Fn(u64) -> bool) -> rusqlite::Result<()> {
+    let tables: Vec<String> = {
+        let sql = "SELECT name FROM sqlite_master WHERE sql LIKE 'CREATE VIRTUAL TABLE%'";
+        let mut find = index.prepare_cached(sql)?;
+        find.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?
+    };
+    for name in tables {
+        let number = name.strip_prefix(PREFIX).and_then(|number| number.parse::<u64>().ok());
+        let Some(first) = number.map(|number| number * OF_A_TABLE) else { continue };
+        if (first..first + OF_A_TABLE).all(&is_gone) {
+            index.execute_batch(&format!("DROP TABLE {}", table(first)))?;
+        }
+    }
+    Ok(())
+}
+
+const PREFIX: &str = "words_of_";
+
+/// The table that has the words of a segment.
+fn table(segment: u64) -> String {
+    format!("{PREFIX}{}", segment / OF_A_TABLE)
+}
+
 /// The search in the language of FTS5. Words hold letters and digits alone, so none can end its
 /// quotes.
 fn expression(search: &TextSearch, segment: u64) -> String {
     let word = |word: &Word| {
         let star = if word.is_prefix { "*" } else { "" };
-        format!("\"{}\"{star}", InSegment(segment, &word.text))
+        format!("\"{}{}\"{star}", in_segment(segment), word.text)
     };
     search.words().iter().map(word).collect::<Vec<_>>().join(" AND ")
 }
 
-/// A word as the file has it: behind eight digits, so that no other number and word look the same.
-struct InSegment<'a>(u64, &'a str);
-
-impl std::fmt::Display for InSegment<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self(segment, word) = self;
-        write!(f, "{segment:08x}{word}")
-    }
+/// What stands before a word in the file: eight digits, so that no other number and word look the same.
+fn in_segment(segment: u64) -> String {
+    format!("{segment:08x}")
 }

@@ -1,23 +1,26 @@
 -- What is known of an event's way. See `trace/`.
 
 -- What filters and enrichers did with an event, in their order, wherever that was not "kept,
--- unchanged". Takes the place of `changes`.
-CREATE TABLE steps (
-    seq          INTEGER NOT NULL,
-    position     INTEGER NOT NULL,
-    plugin       TEXT    NOT NULL,
-    role         TEXT    NOT NULL CHECK (role = 'filter' OR role = 'enricher'),
-    version      TEXT    NOT NULL, -- SHA-256 of the component, hexadecimal
-    outcome      TEXT    NOT NULL CHECK (outcome = 'changed' OR outcome = 'dropped' OR outcome = 'failed'),
-    detail       TEXT,    -- changed: JSON {"priority", "message", "data" (an RFC 7396 patch)}; failed: why
-    was_priority TEXT,    -- before a change of it
-    was_subject  TEXT,    -- before a change of it
-    took_ns      INTEGER, -- the event's share of the call
-    PRIMARY KEY (seq, position)
-) STRICT, WITHOUT ROWID;
-INSERT INTO steps
-SELECT seq, position, plugin, 'enricher', version, 'changed', patch, NULL, NULL, NULL FROM changes;
+-- unchanged"; JSON: [{"plugin", "role", "version" (SHA-256 of the component, hexadecimal), "outcome"
+-- ("changed", "dropped" or "failed"), "detail" (changed: JSON {"priority", "message", "data" (an RFC
+-- 7396 patch)}; failed: why), "was_priority" and "was_subject" (before a change of it), "took_ns" (the
+-- event's share of the call)}]. A column and no table, since a second insert for an event would cost a
+-- fifth of the throughput. Takes the place of `changes`.
+ALTER TABLE events ADD COLUMN steps TEXT;
+UPDATE events
+SET steps = (
+    SELECT json_group_array(json_object(
+        'plugin', plugin, 'role', 'enricher', 'version', version, 'outcome', 'changed', 'detail', patch))
+    FROM (SELECT * FROM changes WHERE changes.seq = events.seq ORDER BY position))
+WHERE seq IN (SELECT seq FROM changes);
 DROP TABLE changes;
+CREATE VIEW steps AS
+SELECT events.seq AS seq, step.key AS position, step.value ->> 'plugin' AS plugin,
+       step.value ->> 'role' AS role, step.value ->> 'version' AS version,
+       step.value ->> 'outcome' AS outcome, step.value ->> 'detail' AS detail,
+       step.value ->> 'was_priority' AS was_priority, step.value ->> 'was_subject' AS was_subject,
+       step.value ->> 'took_ns' AS took_ns
+FROM events, json_each(events.steps) AS step;
 
 -- Calls into filters and enrichers that said something, took long, or made the version before take
 -- over. The events of a call are among those from `first_seq` to `last_seq`.

@@ -11,7 +11,7 @@ use super::{
 use crate::event::{EventPriority, Selection, SubjectPattern, TextSearch};
 
 /// Waits until the index has seen the whole log.
-async fn indexed(store: &Store) {
+pub(in crate::store) async fn indexed(store: &Store) {
     let shared = Arc::clone(store.index.lock().unwrap().as_ref().unwrap().shared());
     let end = Instant::now() + Duration::from_secs(30);
     while !shared.is_complete() {
@@ -100,8 +100,8 @@ async fn an_index_that_is_damaged_while_the_host_runs_is_done_without() {
     for damage in [
         "UPDATE postings SET places = x'00'",
         "DROP TABLE postings",
-        "DELETE FROM words_data WHERE id > 10",
-        "DROP TABLE words",
+        "DELETE FROM words_of_0_data WHERE id > 10",
+        "DROP TABLE words_of_0",
         "DROP TABLE words_end",
         "DELETE FROM segments",
     ] {
@@ -124,8 +124,76 @@ async fn an_index_that_is_damaged_while_the_host_runs_is_done_without() {
     store.close().await;
 }
 
+/// The segments that are in the index file, and the tables of words.
+fn kept(path: &Path) -> (Vec<i64>, Vec<String>) {
+    let db = rusqlite::Connection::open(index::path_of(path)).unwrap();
+    let mut find = db.prepare("SELECT number FROM segments ORDER BY number").unwrap();
+    let segments = find.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    let sql = "SELECT name FROM sqlite_master WHERE sql LIKE 'CREATE VIRTUAL TABLE%' ORDER BY name";
+    let mut find = db.prepare(sql).unwrap();
+    (segments, find.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect())
+}
+
+#[tokio::test]
+async fn the_index_drops_empty_segments_and_is_believed_without_their_events() {
+    let folder = folder();
+    let path = folder.path().join("ennio.db");
+    let log: Vec<Seq> = {
+        let store = Store::open_with(&path, Deaf, 4).unwrap();
+        let entries = (0..100).map(|n| {
+            let mut new = entry(EventType::PrCreated, "p", &format!("s-{}", n % 5));
+            new.event.message = format!("its number is {}", n % 5).parse().unwrap();
+            new
+        });
+        commit(&store, entries.collect()).await.unwrap();
+        indexed(&store).await;
+        store.close().await;
+        (1..=100).filter(|n| n % 5 == 1).collect()
+    };
+    let (segments, words) = kept(&path);
+    assert_eq!(segments, (0..25).collect::<Vec<i64>>());
+    assert_eq!(words, ["words_of_0", "words_of_1"]);
+    let file = index::path_of(&path);
+    // An id that a new index would not have.
+    let db = rusqlite::Connection::open(&file).unwrap();
+    db.execute("UPDATE segments SET last_id = 'as it was' WHERE number = 20", []).unwrap();
+    drop(db);
+
+    // The first segments, with all words of a table; one in the middle; the end of the last one.
+    let rounds: [Vec<Seq>; 2] =
+        [(1..=63).collect(), (64..=68).chain(73..=76).chain([100]).collect()];
+    let mut gone: Vec<Seq> = Vec::new();
+    for (doomed, (first, without, tables)) in rounds
+        .into_iter()
+        .zip([(15, vec![], vec!["words_of_0", "words_of_1"]), (17, vec![18], vec!["words_of_1"])])
+    {
+        let store = Store::open_with(&path, Deaf, 4).unwrap();
+        store.prune(doomed.clone()).await.unwrap();
+        gone.extend(doomed);
+        let segments: Vec<i64> = (first..25).filter(|n| !without.contains(n)).collect();
+        let expected = (segments, tables.into_iter().map(str::to_owned).collect());
+        let end = Instant::now() + Duration::from_secs(30);
+        while kept(&path) != expected {
+            assert!(Instant::now() < end, "{:?}", kept(&path));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let left: Vec<Seq> = log.iter().copied().filter(|seq| !gone.contains(seq)).collect();
+        assert_eq!(of_session_0(&store).await, left);
+        store.close().await;
+        drop(store);
+        let store = Store::open_with(&path, Deaf, 4).unwrap();
+        indexed(&store).await;
+        assert_eq!(of_session_0(&store).await, left, "after a start");
+        store.close().await;
+    }
+    let db = rusqlite::Connection::open(&file).unwrap();
+    let sql = "SELECT last_id FROM segments WHERE number = 20";
+    let id: String = db.query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(id, "as it was", "it was not made anew");
+}
+
 #[derive(Debug, Clone)]
-struct Sketch {
+pub(in crate::store) struct Sketch {
     event_type: usize,
     project: usize,
     session: usize,
@@ -137,7 +205,7 @@ struct Sketch {
 }
 
 impl Sketch {
-    fn entry(&self) -> NewEntry {
+    pub(in crate::store) fn entry(&self) -> NewEntry {
         let mut new = entry(
             EventType::BUILT_IN[self.event_type].clone(),
             &format!("p{}", self.project),
@@ -154,7 +222,10 @@ impl Sketch {
 }
 
 /// What a question has to find, oldest first.
-fn chosen<'a>(log: &'a [Arc<LogEntry>], query: &Query) -> Vec<&'a Arc<LogEntry>> {
+pub(in crate::store) fn chosen<'a>(
+    log: &'a [Arc<LogEntry>],
+    query: &Query,
+) -> Vec<&'a Arc<LogEntry>> {
     log.iter()
         .filter(|e| query.selection.matches(e))
         .filter(|e| query.after_seq.is_none_or(|after| e.seq > after))
@@ -177,7 +248,7 @@ const WORDS: &str =
     "((ci|CI|Reset|resetting|naïve|NAÏVE|naive|ΟΔΟΣ|οδος|e2e|日本|x_y|İ|7)[ \\-/.]?){0,3}";
 
 prop_compose! {
-    fn sketch()(
+    pub(in crate::store) fn sketch()(
         event_type in 0..30usize,
         project in 0..3usize,
         session in 0..4usize,
@@ -194,7 +265,7 @@ prop_compose! {
 }
 
 /// What `count` has to say of these events.
-fn counted(events: &[&Arc<LogEntry>], by: Option<Group>) -> Counts {
+pub(in crate::store) fn counted(events: &[&Arc<LogEntry>], by: Option<Group>) -> Counts {
     let mut groups = std::collections::BTreeMap::new();
     for entry in events {
         let event = &entry.event;
@@ -214,7 +285,7 @@ fn counted(events: &[&Arc<LogEntry>], by: Option<Group>) -> Counts {
 }
 
 prop_compose! {
-    fn query()(
+    pub(in crate::store) fn query()(
         types in prop::collection::vec(0..30usize, 0..3),
         patterns in prop::collection::vec(prop_oneof![
             Just("ennio.>"), Just("ennio.ci.*.failing"), Just("ennio.*.p1.>"), Just("ennio.lifecycle.*"),
@@ -353,7 +424,7 @@ proptest! {
             let reader = schema::open_reader(&path).unwrap();
             let file = index::open_reader(&path).unwrap();
             let index = has_index.then_some((&file, &*shared));
-            let sources = Sources { log: &reader, index };
+            let sources = Sources { log: &reader, index, pruned: store.reader().pruned() };
             for (mut query, limit) in queries {
                 let mut expected = chosen(&log, &query);
                 if query.order == Order::Descending {

@@ -3,9 +3,9 @@
 //! **What is written.** A row only where something differs from "kept, unchanged". Which plugins an
 //! event met follows from the `lineups` (one row whenever the loaded filters and enrichers change) and
 //! `reaction_versions` (the same for each reaction), since a subscription can be asked again later.
-//! `steps` says what filters and enrichers did, `reaction_steps` and `reaction_attempts` what reactions
-//! did, `plugin_calls` which calls said something or took long. Everything is written in the
-//! transaction of what it is about, by `write`.
+//! The column `steps` of an event says what filters and enrichers did (`stored`), `reaction_steps` and
+//! `reaction_attempts` what reactions did, `plugin_calls` which calls said something or took long.
+//! Everything is written in the transaction of what it is about, by `write`.
 //!
 //! **What is not.** What was in an event before a change, but for its priority and subject: an
 //! enricher that masks a secret must not leave it here. What an event caused: the ids of what a
@@ -18,6 +18,7 @@
 
 mod diff;
 mod read;
+mod stored;
 mod story;
 mod tell;
 mod write;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::event::{EventPriority, PluginName, Seq, Subject, SubjectPattern, Timestamp};
 
 pub(super) use read::attempts;
+pub(super) use stored::{StoredOutcome, StoredStep, steps_column};
 pub use story::{
     Difference, MAX_STORIES, Outcome, Passed, PassedCall, Published, Reaction, ReactionOutcome,
     Story, Trace,

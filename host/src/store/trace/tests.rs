@@ -434,8 +434,9 @@ async fn changes_of_before_this_was_recorded_are_told_as_far_as_they_are_known()
     // The schema as it was, with a change.
     let db = rusqlite::Connection::open(folder.path().join("ennio.db")).unwrap();
     db.execute_batch(
-        r#"DROP TABLE steps; DROP TABLE plugin_calls; DROP TABLE lineups; DROP TABLE reaction_versions;
-           DROP TABLE reaction_steps; DROP TABLE marks; DROP TABLE undelivered;
+        r#"DROP VIEW steps; ALTER TABLE events DROP COLUMN steps; DROP TABLE plugin_calls; DROP TABLE lineups; DROP TABLE reaction_versions;
+           DROP TABLE reaction_steps; DROP TABLE marks; DROP TABLE undelivered; DROP TABLE pruned;
+           DROP INDEX dead_letters_event; DROP INDEX reaction_attempts_seq; DROP INDEX escalations_event;
            DROP TABLE identity; ALTER TABLE cursors DROP COLUMN taken;
            ALTER TABLE reaction_attempts DROP COLUMN version;
            ALTER TABLE reaction_attempts DROP COLUMN took_ns;

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::{Called, Did, Lineup, Member, Passage, PluginCall, Reacted, Step, json};
-use crate::event::{EventPriority, Seq, Timestamp};
+use super::{Called, Lineup, Member, Passage, PluginCall, Reacted, json};
+use crate::event::{Seq, Timestamp};
 
 /// Marks of a sink that are closer together become one, in microseconds.
 const MARK_EVERY: i64 = 1_000_000;
@@ -20,23 +20,16 @@ pub(in crate::store) fn last_lineup(db: &Connection) -> rusqlite::Result<Option<
 /// Records how the events of one transaction came through the plugins.
 pub(in crate::store) struct Recorder<'a> {
     db: &'a Transaction<'a>,
-    step: CachedStatement<'a>,
     lineup: Option<Arc<Lineup>>,
 }
 
 impl<'a> Recorder<'a> {
     /// `lineup` is what the last event met.
-    pub(in crate::store) fn new(
-        db: &'a Transaction<'a>,
-        lineup: Option<Arc<Lineup>>,
-    ) -> rusqlite::Result<Self> {
-        let step = db.prepare_cached(
-            "INSERT INTO steps (seq, position, plugin, role, version, outcome, detail, was_priority, \
-             was_subject, took_ns) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-        )?;
-        Ok(Self { db, step, lineup })
+    pub(in crate::store) fn new(db: &'a Transaction<'a>, lineup: Option<Arc<Lineup>>) -> Self {
+        Self { db, lineup }
     }
 
+    /// What is recorded beside the event's own row.
     pub(in crate::store) fn record(
         &mut self,
         seq: Seq,
@@ -47,9 +40,6 @@ impl<'a> Recorder<'a> {
             let sql = "INSERT INTO lineups (from_seq, at_us, members) VALUES (?1, ?2, ?3)";
             self.db.prepare_cached(sql)?.execute(params![seq as i64, at.micros(), lineup.0])?;
             self.lineup = Some(Arc::clone(lineup));
-        }
-        for (position, step) in passage.steps.iter().enumerate() {
-            self.step(seq, position, step)?;
         }
         passage.calls.iter().try_for_each(|call| self.call(seq, call))
     }
@@ -62,29 +52,6 @@ impl<'a> Recorder<'a> {
     fn knows(&self, lineup: &Arc<Lineup>) -> bool {
         let same = |known: &Arc<Lineup>| Arc::ptr_eq(known, lineup) || known == lineup;
         self.lineup.as_ref().is_some_and(same)
-    }
-
-    fn step(&mut self, seq: Seq, position: usize, step: &Step) -> rusqlite::Result<()> {
-        let (outcome, detail, change) = match &step.did {
-            Did::Changed(change) => ("changed", Some(&change.patch), Some(change)),
-            Did::Dropped => ("dropped", None, None),
-            Did::Failed(error) => ("failed", Some(error), None),
-        };
-        let was_priority = change.and_then(|change| change.was_priority).map(EventPriority::as_str);
-        let was_subject = change.and_then(|change| change.was_subject.as_ref());
-        self.step.execute(params![
-            seq as i64,
-            position as i64,
-            step.plugin.as_str(),
-            step.role.as_str(),
-            &*step.version,
-            outcome,
-            detail,
-            was_priority,
-            was_subject.map(|subject| subject.as_str()),
-            nanos(step.took),
-        ])?;
-        Ok(())
     }
 
     fn call(&self, first: Seq, call: &PluginCall) -> rusqlite::Result<()> {
@@ -176,7 +143,8 @@ pub(in crate::store) fn delivered(
     at: Timestamp,
 ) -> rusqlite::Result<()> {
     for (seq, reason) in skipped {
-        let sql = "INSERT OR REPLACE INTO undelivered (sink, seq, reason) VALUES (?1, ?2, ?3)";
+        let sql = "INSERT OR REPLACE INTO undelivered (sink, seq, reason) \
+                   SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM events WHERE seq = ?2)";
         db.prepare_cached(sql)?.execute(params![sink, *seq as i64, reason])?;
     }
     let sql = "SELECT seq, at_us FROM marks WHERE sink = ?1 ORDER BY seq DESC LIMIT 2";
@@ -199,6 +167,6 @@ pub(in crate::store) fn delivered(
     Ok(())
 }
 
-fn nanos(time: std::time::Duration) -> i64 {
+pub(super) fn nanos(time: std::time::Duration) -> i64 {
     i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
 }
