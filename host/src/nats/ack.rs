@@ -6,9 +6,11 @@ use serde::Deserialize;
 /// A message is larger than the stream takes: the one refusal that no waiting cures.
 const MESSAGE_EXCEEDS_MAXIMUM: u64 = 10_054;
 
-/// A cluster without a leader; a stream that is off line; an event before this one that is missing;
-/// this event, which is just being stored.
-const AGAIN: [u64; 6] = [10_008, 10_009, 10_071, 10_118, 10_158, 10_194];
+/// The condition on what the stream ends with does not hold.
+const OUT_OF_PLACE: u64 = 10_071;
+
+/// A cluster without a leader; a stream that is off line; this event, which is just being stored.
+const AGAIN: [u64; 5] = [10_008, 10_009, 10_118, 10_158, 10_194];
 
 /// An answer to an event that was sent to a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +21,10 @@ pub(super) enum Answer {
     TooLarge(String),
     /// The stream does not take it now.
     Refused(String),
-    /// Nobody is to blame, and sending it again helps: a stream between two leaders, or one that has
-    /// not stored what comes before it.
+    /// The stream does not end where it should for this event: one before it is missing, or somebody
+    /// else's message took its place.
+    OutOfPlace(String),
+    /// Nobody is to blame, and sending it again helps: a stream between two leaders.
     Again(String),
     /// Not from a stream: anybody who listens to the subject may answer, and means nothing by it.
     Foreign,
@@ -52,6 +56,9 @@ pub(super) fn read(status: Option<StatusCode>, payload: &[u8]) -> Answer {
     match body {
         Body { error: Some(refusal), .. } if refusal.err_code == MESSAGE_EXCEEDS_MAXIMUM => {
             Answer::TooLarge(refusal.description)
+        }
+        Body { error: Some(refusal), .. } if refusal.err_code == OUT_OF_PLACE => {
+            Answer::OutOfPlace(refusal.to_string())
         }
         Body { error: Some(refusal), .. } if AGAIN.contains(&refusal.err_code) => {
             Answer::Again(refusal.to_string())
@@ -99,6 +106,6 @@ mod tests {
         assert!(matches!(nobody, Answer::Again(_)), "{nobody:?}");
         let missing =
             read(r#"{"error":{"err_code":10071,"description":"wrong last sequence: 5"}}"#);
-        assert!(matches!(missing, Answer::Again(_)), "{missing:?}");
+        assert!(matches!(missing, Answer::OutOfPlace(_)), "{missing:?}");
     }
 }

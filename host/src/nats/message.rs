@@ -12,7 +12,8 @@
 //! has holes; `Ennio-Previous` names the event that was published before this one, 0 for the first.
 //! A reader whose last event of this log is another has missed something, or sees something again:
 //! that is a `Ennio-Seq` it has already. `Ennio-Origin` says which log it is: a reader that finds
-//! another than the one it knows reads another host's events, or those of a log that began anew.
+//! another than the one it knows reads another host's events, or those of a log that began anew. A
+//! message without either is no link of that chain: a replay (`Ennio-Replay`), or somebody else's.
 
 use std::fmt;
 

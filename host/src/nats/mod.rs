@@ -73,6 +73,7 @@ mod bucket;
 mod commands;
 mod connection;
 mod coverage;
+mod difference;
 mod follow;
 mod ingest;
 mod message;

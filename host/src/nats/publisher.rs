@@ -126,7 +126,7 @@ async fn run(context: Context) {
                 Ok(stored) => {
                     let cursor = stored.unwrap_or_default();
                     context.report.progress(cursor.seq, &mut Counts::default());
-                    legacy = Some(Legacy { cursor, complaint: None });
+                    legacy = Some(Legacy { cursor, complaint: None, is_crowded: false });
                     continue;
                 }
                 Err(error) => (End::Held(error.to_string()), false),

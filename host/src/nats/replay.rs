@@ -243,9 +243,9 @@ impl Replayer {
             Answer::TooLarge(reason) => {
                 let reason = Unsendable::TooLargeForStream(reason).to_string();
                 skipped.push(Skipped { seq, reason });
-                self.window.answered(token, Instant::now());
+                self.window.refused(token, Instant::now());
             }
-            Answer::Again(reason) | Answer::Refused(reason) => {
+            Answer::Refused(reason) | Answer::Again(reason) | Answer::OutOfPlace(reason) => {
                 return Err(ReplayError::Event { seq, reason });
             }
         }

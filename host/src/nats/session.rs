@@ -34,6 +34,9 @@ const SAVE_EVERY: Duration = Duration::from_millis(200);
 /// Between two looks at what the streams cover.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
+/// Acknowledgements in a row that show that nobody else is publishing to the stream any more.
+const ALONE_AFTER: u32 = 64;
+
 /// What every session of one publisher works with.
 pub(super) struct Context {
     pub(super) options: NatsOptions,
@@ -66,6 +69,13 @@ struct Session<'a> {
     /// What sequence that will have in the host's own stream; known from the first acknowledgement on,
     /// which the window waits for.
     last: Option<u64>,
+    /// Acknowledgements that still have to follow on each other before the window opens to more than one
+    /// event. Only where somebody else publishes to the stream, does it take more than one.
+    unsure: u32,
+    /// The sequence of the last of these.
+    acknowledged: Option<u64>,
+    /// The session ends because something was out of place.
+    is_crowded: bool,
     /// On disk.
     saved: Place,
     /// Confirmed at the last tick.
@@ -87,6 +97,8 @@ pub(super) struct Legacy {
     pub(super) cursor: Place,
     /// The complaint that ended the session.
     pub(super) complaint: Option<String>,
+    /// Something was out of place in the host's own stream.
+    pub(super) is_crowded: bool,
 }
 
 /// Runs one session.
@@ -143,6 +155,9 @@ async fn open<'a>(
         skipped: Vec::new(),
         previous: cursor.taken,
         last: None,
+        unsure: if legacy.is_crowded { ALONE_AFTER } else { 1 },
+        acknowledged: None,
+        is_crowded: false,
         saved: legacy.cursor,
         confirmed: cursor,
         settled: cursor,
@@ -279,8 +294,8 @@ impl Session<'_> {
     }
 
     fn message(&self, entry: &LogEntry) -> Result<Message, Unsendable> {
-        let (prefix, origin) = (&self.context.options.prefix, self.context.store.origin());
-        let message = Message::new(entry, prefix, origin, self.previous)?;
+        let Context { options, store, .. } = self.context;
+        let message = Message::new(entry, &options.prefix, store.origin(), self.previous)?;
         let message = match self.last {
             Some(last) => message.behind(last)?,
             None => message,
@@ -316,12 +331,7 @@ impl Session<'_> {
                 self.counts.duplicates += u64::from(duplicate);
                 self.window.answered(token, Instant::now());
                 if self.context.options.stream.is_some() && self.last.is_none() {
-                    match duplicate {
-                        // What it stands behind is not the end of the stream, so there is no condition
-                        // yet that keeps order among several.
-                        true => self.window.narrow(),
-                        false => self.last = Some(seq),
-                    }
+                    self.find_place(seq, duplicate);
                 }
             }
             Answer::Stored { stream, .. } => debug!("event {seq}: {stream} is no stream of ours"),
@@ -330,12 +340,31 @@ impl Session<'_> {
                 self.skip(seq, &Unsendable::TooLargeForStream(reason));
                 self.window.refused(token, Instant::now());
             }
+            Answer::OutOfPlace(reason) => {
+                self.is_crowded = true;
+                return Err(End::Interrupted(format!("event {seq}: {reason}")));
+            }
             Answer::Again(reason) => {
                 return Err(End::Interrupted(format!("event {seq}: {reason}")));
             }
             Answer::Refused(reason) => return Err(End::Held(format!("event {seq}: {reason}"))),
         }
         Ok(())
+    }
+
+    /// Opens the window as soon as it is clear what an event's condition has to be. Until then one event
+    /// at a time keeps the order.
+    fn find_place(&mut self, stored: u64, duplicate: bool) {
+        // Behind a repetition, the stream has others.
+        if !duplicate {
+            let follows = self.acknowledged.is_none_or(|before| before + 1 == stored);
+            self.unsure = if follows { self.unsure.saturating_sub(1) } else { ALONE_AFTER };
+            self.acknowledged = Some(stored);
+        }
+        match self.unsure {
+            0 => self.last = Some(stored),
+            _ => self.window.narrow(),
+        }
     }
 
     fn skip(&mut self, seq: Seq, reason: &Unsendable) {
@@ -402,7 +431,8 @@ impl Session<'_> {
             }
             Ok(()) | Err(End::Stopped) => end,
         };
-        (end, Legacy { cursor, complaint })
+        let is_crowded = self.is_crowded || self.unsure > 1;
+        (end, Legacy { cursor, complaint, is_crowded })
     }
 }
 

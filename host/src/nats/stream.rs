@@ -12,7 +12,8 @@
 //! what a server lost with its disk. That holds where the last event stands for all before it, which
 //! is looked at (`Ennio-Previous`): a message of somebody else's takes the place that an event of ours
 //! had reckoned with, and lets the next one pass. Then the cursor counts, and the duplicate window; the
-//! event that was passed comes late, but it comes.
+//! event that was passed comes late, but it comes. From then on one event is under way at a time, until
+//! the others are quiet: a replay, say, of which the stream takes a copy too.
 //!
 //! Asked in the server's own words, as `coverage` does.
 
@@ -27,9 +28,9 @@ use super::{
     Prefix, StreamOptions,
     ack::Refusal,
     coverage::{self, Coverage, NOT_ENABLED},
+    difference::Found,
     message,
     retry::End,
-    stream_options::Found,
 };
 use crate::{
     event::{LogId, Seq},
