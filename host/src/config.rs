@@ -6,6 +6,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     str::FromStr,
+    time::Duration,
 };
 
 use serde::Deserialize;
@@ -13,9 +14,11 @@ use thiserror::Error;
 
 use crate::{
     control::CommandName,
-    nats::{NatsUrl, OnGap, Prefix, StreamName, StreamOptions},
+    event::{NodeName, ProjectId},
+    nats::{BucketName, Ingest, NatsUrl, OnGap, Prefix, StreamName, StreamOptions},
     plugin::{KeySource, WatchMode},
     retention::Policy,
+    span::Span,
     strict_toml,
 };
 
@@ -41,6 +44,9 @@ pub struct Config {
     /// What is deleted from the log. Nothing unless something is said here.
     #[serde(default)]
     pub retention: Policy,
+    /// Which node of a fleet the host is.
+    #[serde(default)]
+    pub node: NodeConfig,
     /// The host's own log lines.
     #[serde(default)]
     pub log: LogConfig,
@@ -101,12 +107,23 @@ pub struct PluginsConfig {
     /// sidecar needs a signature by one of them. Default: none.
     #[serde(deserialize_with = "all_parsed")]
     pub trusted_keys: Vec<KeySource>,
+    /// A JetStream object store whose plugins are kept in the folder; needs `url` in `[nats]`.
+    /// Default: none.
+    #[serde(deserialize_with = "parsed")]
+    pub mirror: Option<BucketName>,
 }
 
 impl Default for PluginsConfig {
     fn default() -> Self {
         let (watch, watch_interval_ms) = (WatchMode::Auto, 1000);
-        Self { folder: None, cache: None, watch, watch_interval_ms, trusted_keys: Vec::new() }
+        Self {
+            folder: None,
+            cache: None,
+            watch,
+            watch_interval_ms,
+            trusted_keys: Vec::new(),
+            mirror: None,
+        }
     }
 }
 
@@ -152,6 +169,14 @@ pub struct NatsConfig {
     /// The commands that are carried out when they come over NATS. Default `["status"]`; with none,
     /// the host does not listen for commands.
     pub commands: Vec<CommandName>,
+    /// Whether and how events come in over NATS: `off`, `core` or `jetstream`. Default `off`.
+    pub ingest: Ingest,
+    /// The time between two tellings of the host's figures, 100 ms at least; `0s` for never. Default
+    /// `10s`.
+    #[serde(deserialize_with = "every")]
+    pub metrics_interval: Option<Duration>,
+    /// Whether changes, like a plugin that was loaded, are told over NATS. Default `true`.
+    pub dashboard: bool,
 }
 
 impl Default for NatsConfig {
@@ -170,7 +195,45 @@ impl Default for NatsConfig {
             stream: StreamOptions::default(),
             prefix: None,
             commands: vec![CommandName::Status],
+            ingest: Ingest::Off,
+            metrics_interval: Some(Duration::from_secs(10)),
+            dashboard: true,
         }
+    }
+}
+
+/// Which node of a fleet the host is, and what it tells of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NodeConfig {
+    /// A subject token. Default: the machine's host name, with `-` for what no token has.
+    pub name: Option<NodeName>,
+    /// The project of the host's own events. Default `ennio`.
+    pub project: Option<ProjectId>,
+    /// Whether a host with NATS tells of itself as events. Default `true`.
+    pub events: bool,
+    /// The time between two health checks, 100 ms at least; `0s` for none. Default `60s`.
+    #[serde(deserialize_with = "every")]
+    pub health_check: Option<Duration>,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        let health_check = Some(Duration::from_secs(60));
+        Self { name: None, project: None, events: true, health_check }
+    }
+}
+
+/// A span between two times of something that happens again and again; nothing is never.
+fn every<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    let span = Span::deserialize(from)?.get();
+    let least = Duration::from_millis(100);
+    match span {
+        Duration::ZERO => Ok(None),
+        span if span < least => {
+            Err(serde::de::Error::custom("too short (write at least 100ms, or 0s for never)"))
+        }
+        span => Ok(Some(span)),
     }
 }
 
@@ -283,6 +346,7 @@ mod tests {
         assert!(
             full.api.token_file.is_some()
                 && full.plugins.folder.is_some()
+                && full.plugins.mirror.is_some()
                 && full.nats.url.is_some()
                 && full.nats.stream.max_age.is_some()
                 && full.follow.url.is_some()

@@ -17,11 +17,13 @@ use crate::{
     bus::{Announcer, Bus},
     clock::Clock,
     control::{Command, CommandName, Control as _, ControlError, Origin},
+    dashboard::Board,
     event::{Draft, LogEntry, PluginName, Seq},
     metrics::Metrics,
     nats::{
-        CURSOR, CommandListener, FollowOptions, FollowStatus, Follower, NatsOptions, NatsStatus,
-        NewFollower, Publisher,
+        BucketName, CURSOR, CommandListener, FollowOptions, FollowStatus, Follower, Ingest,
+        IngestStatus, Ingester, Mirror, MirrorStatus, NatsOptions, NatsStatus, NewFollower,
+        Publisher, Teller,
     },
     pipeline::{self, Pipeline, PublishError, Receipt},
     plugin::{
@@ -36,11 +38,20 @@ use crate::{
     },
 };
 pub use dead_letters::{Letters, Retried};
+use lag::Lookout;
+use node::Node;
+pub use node::NodeOptions;
 use operator::Operator;
+pub use refused::RefusedChoice;
 pub use replay::Replayed;
 
 mod dead_letters;
+mod figures;
+mod lag;
+mod mirror;
+mod node;
 mod operator;
+mod refused;
 mod replay;
 
 /// Why a host does not start.
@@ -84,6 +95,14 @@ pub enum StartError {
     /// The cache of compiled plugins.
     #[error(transparent)]
     Cache(#[from] CacheError),
+    /// Plugins are to be mirrored, but not from anywhere or not to anywhere.
+    #[error("plugins cannot be mirrored from bucket {bucket}: there is no {missing}")]
+    Mirror {
+        /// The bucket.
+        bucket: BucketName,
+        /// What there is not, and the way out.
+        missing: &'static str,
+    },
 }
 
 /// What a host is made of.
@@ -94,8 +113,13 @@ pub struct Builder {
     cache: Option<PathBuf>,
     watch: WatchOptions,
     trusted: TrustedKeys,
+    mirror: Option<BucketName>,
     nats: Option<NatsOptions>,
     nats_commands: Vec<CommandName>,
+    ingest: Ingest,
+    metrics_every: Option<Duration>,
+    dashboard: bool,
+    node: NodeOptions,
     follow: Option<FollowOptions>,
     clock: Clock,
     retention: Policy,
@@ -108,9 +132,9 @@ pub struct Host {
     pipeline: Pipeline,
     operator: Arc<Operator>,
     nats: Option<NatsStatus>,
+    mirror: Option<MirrorStatus>,
     follow: Option<FollowStatus>,
     retention: Option<RetentionStatus>,
-    metrics: Metrics,
     /// Gone once the host is shut down.
     running: Mutex<Option<Running>>,
 }
@@ -118,12 +142,17 @@ pub struct Host {
 /// What has to be stopped, in the order of the flow.
 struct Running {
     retention: Option<Retention>,
+    ingest: Option<Ingester>,
     follower: Option<Follower>,
     commands: Option<CommandListener>,
+    mirror: Option<Mirror>,
     watcher: Option<Watcher>,
     reactions: Reactions,
+    node: Option<Node>,
     sequencer: Option<pipeline::Running>,
+    lookout: Lookout,
     nats: Option<Publisher>,
+    teller: Option<Teller>,
 }
 
 /// What a shutdown gives the NATS server to confirm what is under way. What it does not confirm is
@@ -156,10 +185,40 @@ impl Builder {
         self
     }
 
+    /// Keeps the plugins of this bucket, on the NATS server, in the folder. Needs both.
+    pub fn mirror(mut self, bucket: BucketName) -> Self {
+        self.mirror = Some(bucket);
+        self
+    }
+
     /// The commands that are carried out when they come over NATS; `status` alone unless said
     /// otherwise. With none, the host does not listen for commands there.
     pub fn nats_commands(mut self, allowed: impl Into<Vec<CommandName>>) -> Self {
         self.nats_commands = allowed.into();
+        self
+    }
+
+    /// Whether and how events come in over NATS. Default: they do not.
+    pub fn ingest(mut self, how: Ingest) -> Self {
+        self.ingest = how;
+        self
+    }
+
+    /// The time between two tellings of the host's figures over NATS; `None` for none. Default 10 s.
+    pub fn metrics_every(mut self, every: Option<Duration>) -> Self {
+        self.metrics_every = every;
+        self
+    }
+
+    /// Whether changes, like a plugin that was loaded, are told over NATS. Default: they are.
+    pub fn dashboard(mut self, told: bool) -> Self {
+        self.dashboard = told;
+        self
+    }
+
+    /// Which node the host is, and what it tells of itself as events.
+    pub fn node(mut self, options: NodeOptions) -> Self {
+        self.node = options;
         self
     }
 
@@ -195,6 +254,7 @@ impl Builder {
     /// [`StartError`] when the database or the plugin folder cannot be used. A plugin that cannot be
     /// loaded is no error: it is logged and shown by [`Host::plugins`].
     pub async fn start(self) -> Result<Host, StartError> {
+        let mirror = self.mirrored()?;
         if self.follow.is_some() && self.nats.is_some() {
             return Err(StartError::FollowsAndPublishes);
         }
@@ -210,7 +270,14 @@ impl Builder {
         let state = State::of(&self.database);
         let duty = if self.follow.is_some() { Duty::OnlyReact } else { Duty::Everything };
         let registry = Registry::new(self.plugins, cache, state)?;
-        let registry = registry.trusting(self.trusted).with_duty(duty);
+        let mut registry = registry.trusting(self.trusted).with_duty(duty);
+        if let Some((bucket, _)) = &mirror {
+            registry = registry.mirroring(bucket.as_str())?;
+        }
+        let board = Board::default();
+        // Before the first plugin is loaded, so that this is told as well.
+        let changes = self.dashboard.then(|| board.listen());
+        let registry = registry.telling(board.clone());
         let plugins = Arc::new(registry);
         let metrics = Metrics::default();
         let announcer = Announcer::new();
@@ -236,11 +303,18 @@ impl Builder {
         let publisher =
             self.nats.clone().map(|nats| Publisher::spawn(nats, Arc::clone(&store), bus.clone()));
         let nats = publisher.as_ref().map(Publisher::status);
+        let mirror = mirror.map(|(bucket, nats)| {
+            Mirror::spawn(nats, bucket, Arc::new(mirror::Folder(Arc::clone(&plugins))))
+        });
+        let mirror_status = mirror.as_ref().map(Mirror::status);
         let retention = (!self.retention.keeps_everything()).then(|| {
             let holders = holders(self.nats.is_some(), Arc::clone(&plugins));
             Retention::spawn(self.retention, Arc::clone(&store), holders)
         });
         let retention_status = retention.as_ref().map(Retention::status);
+        let ingest = self.nats.clone().and_then(|nats| {
+            Ingester::spawn(nats, self.ingest, pipeline.clone(), Arc::clone(&store))
+        });
         let follower = self.follow.map(|options| NewFollower::new(options, Arc::clone(&store)));
         let follow = follower.as_ref().map(NewFollower::status);
         let operator = Arc::new(Operator {
@@ -249,6 +323,11 @@ impl Builder {
             bus: bus.clone(),
             progress: Progress::default(),
             nats: nats.clone(),
+            mirror: mirror_status.clone(),
+            ingest: ingest.as_ref().map(Ingester::status),
+            metrics,
+            node: self.node.name.clone(),
+            board: board.clone(),
             follow: follow.clone(),
             letters: Mutex::default(),
             retention: retention_status.clone(),
@@ -264,6 +343,19 @@ impl Builder {
             self.clock,
         )
         .await;
+        let is_telling = changes.is_some() || self.metrics_every.is_some();
+        let teller = self.nats.clone().filter(|_| is_telling).map(|nats| {
+            let (name, figures) = (self.node.name.clone(), Arc::clone(&operator) as _);
+            Teller::spawn(nats, name, figures, self.metrics_every, changes)
+        });
+        let told = nats.clone().filter(|_| self.node.events).map(|nats| node::Teller {
+            options: self.node,
+            pipeline: pipeline.clone(),
+            bus: bus.clone(),
+            nats,
+        });
+        let node = told.map(Node::start);
+        let lookout = Lookout::start(Arc::clone(&operator), board);
         // After the reactions have their places: they see all that comes from here on.
         let follower = follower.map(NewFollower::start);
         let allowed = self.nats_commands;
@@ -274,15 +366,31 @@ impl Builder {
         let running = Running {
             retention,
             follower,
+            ingest,
             commands,
+            mirror,
             watcher,
             reactions,
+            node,
             sequencer,
+            lookout,
             nats: publisher,
+            teller,
         };
         let running = Mutex::new(Some(running));
-        let retention = retention_status;
-        Ok(Host { store, bus, pipeline, operator, nats, follow, retention, metrics, running })
+        let (mirror, retention) = (mirror_status, retention_status);
+        Ok(Host { store, bus, pipeline, operator, nats, mirror, follow, retention, running })
+    }
+
+    /// Which bucket is mirrored, and on which server.
+    fn mirrored(&self) -> Result<Option<(BucketName, NatsOptions)>, StartError> {
+        let Some(bucket) = self.mirror.clone() else { return Ok(None) };
+        let missing = match (&self.nats, &self.plugins) {
+            (Some(nats), Some(_)) => return Ok(Some((bucket, nats.clone()))),
+            (None, _) => "NATS server (name one with --nats, or `url` in [nats])",
+            (_, None) => "plugin folder (name one with --plugins, or `folder` in [plugins])",
+        };
+        Err(StartError::Mirror { bucket, missing })
     }
 }
 
@@ -295,8 +403,13 @@ impl Host {
             cache: None,
             watch: WatchOptions::default(),
             trusted: TrustedKeys::default(),
+            mirror: None,
             nats: None,
             nats_commands: vec![CommandName::Status],
+            ingest: Ingest::Off,
+            metrics_every: Some(Duration::from_secs(10)),
+            dashboard: true,
+            node: NodeOptions::default(),
             follow: None,
             clock: Clock::default(),
             retention: Policy::default(),
@@ -436,6 +549,11 @@ impl Host {
         self.nats.as_ref()
     }
 
+    /// How the mirror of plugins is doing; `None` for a host without one.
+    pub fn mirror(&self) -> Option<&MirrorStatus> {
+        self.mirror.as_ref()
+    }
+
     /// How the follower is doing; `None` for a host with a log of its own.
     pub fn follow(&self) -> Option<&FollowStatus> {
         self.follow.as_ref()
@@ -446,9 +564,33 @@ impl Host {
         self.retention.as_ref()
     }
 
-    /// The host's own figures.
+    /// How the way in over NATS is doing; `None` for a host without one.
+    pub fn ingest(&self) -> Option<&IngestStatus> {
+        self.operator.ingest.as_ref()
+    }
+
+    /// Where changes are told: to listen to.
+    pub fn board(&self) -> &Board {
+        &self.operator.board
+    }
+
+    /// Throws away messages that were refused on the way in. How many; one that is gone is no error,
+    /// and not counted.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they are not discarded.
+    pub async fn discard_refused(&self, which: RefusedChoice) -> Result<u64, StoreError> {
+        self.operator.discard_refused(which).await
+    }
+
+    /// The host's own figures, to count in.
     pub fn metrics(&self) -> &Metrics {
-        &self.metrics
+        &self.operator.metrics
+    }
+
+    /// The host's own figures, with all that is only known when somebody asks.
+    pub async fn measure(&self) -> Metrics {
+        self.operator.measure().await
     }
 
     /// Returns with the reason once the host takes no more events: the database has failed, or
@@ -467,14 +609,23 @@ impl Host {
         if let Some(retention) = running.retention {
             retention.stop().await;
         }
+        if let Some(ingest) = running.ingest {
+            ingest.stop().await;
+        }
         if let Some(follower) = running.follower {
             follower.stop().await;
         }
         if let Some(commands) = running.commands {
             commands.stop().await;
         }
+        if let Some(mirror) = running.mirror {
+            mirror.stop().await;
+        }
         if let Some(watcher) = running.watcher {
             watcher.stop().await;
+        }
+        if let Some(node) = running.node {
+            node.stop().await;
         }
         running.reactions.stop().await;
         if let Some(sequencer) = running.sequencer {
@@ -484,6 +635,10 @@ impl Host {
             && let Err(e) = nats.stop(NATS_DRAIN).await
         {
             warn!("{e}; what it did not confirm is published by the next start");
+        }
+        drop(running.lookout);
+        if let Some(teller) = running.teller {
+            teller.stop().await;
         }
         self.store.close().await;
     }
@@ -509,14 +664,14 @@ fn barred(follow: &FollowOptions) -> String {
 }
 
 /// The cursors that retention waits for: NATS, and every reaction that was not disabled. A plugin that
-/// could not be loaded may be one; without a cursor it holds nothing.
+/// could not be loaded, or not yet, may be one; without a cursor it holds nothing.
 fn holders(nats: bool, plugins: Arc<Registry>) -> impl Fn() -> Vec<Holder> {
     move || {
         let nats = nats.then(|| Holder { cursor: CURSOR.to_owned(), begins_at_zero: true });
         let plugins = plugins.status().into_iter();
         let enabled = plugins.filter(|plugin| match plugin.state {
             PluginState::Disabled => false,
-            PluginState::Failed => true,
+            PluginState::Failed | PluginState::Loading => true,
             PluginState::Running | PluginState::Quarantined => plugin.roles.contains(&"reaction"),
         });
         let reactions = enabled.map(|plugin| Holder {

@@ -20,8 +20,8 @@
 //! - [`cli`]: the command line.
 //!
 //! Leaves that several use: [`amount`] (sizes as people write them), [`clock`], [`config`],
-//! [`control`] (the names of commands), [`metrics`], [`span`] (spans of time as people write them),
-//! [`strict_toml`].
+//! [`control`] (the names of commands), [`dashboard`] (what changes by itself), [`metrics`], `problem`
+//! (errors as answers), [`span`] (spans of time as people write them), [`strict_toml`].
 
 #![cfg_attr(test, allow(missing_docs))]
 
@@ -53,6 +53,8 @@ pub mod amount;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod dashboard;
 pub mod metrics;
+mod problem;
 pub mod span;
 pub mod strict_toml;

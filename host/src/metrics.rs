@@ -53,6 +53,13 @@ pub struct RuleLabels {
     pub rule: String,
 }
 
+/// What became of a message.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutcomeLabels {
+    /// `accepted`, `duplicate`, `refused`, `deferred`; `redelivered` counts some of these again.
+    pub outcome: &'static str,
+}
+
 /// All figures of one host. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -123,6 +130,14 @@ pub struct Metrics {
     pub nats_published: Gauge,
     /// Events that were too large for the NATS server since the host started.
     pub nats_skipped: Gauge,
+    /// 1 while the plugin folder follows its bucket.
+    pub mirror_following: Gauge,
+    /// Objects of the bucket that are not taken.
+    pub mirror_refused: Gauge,
+    /// Messages that came in over NATS.
+    pub ingested: Family<OutcomeLabels, Counter>,
+    /// Refused messages that are kept.
+    pub refused: Gauge,
 }
 
 impl Default for Metrics {
@@ -161,6 +176,10 @@ impl Default for Metrics {
             nats_held: Gauge::default(),
             nats_published: Gauge::default(),
             nats_skipped: Gauge::default(),
+            mirror_following: Gauge::default(),
+            mirror_refused: Gauge::default(),
+            ingested: Family::default(),
+            refused: Gauge::default(),
         }
     }
 }
@@ -186,6 +205,7 @@ impl Metrics {
             reaction_waiting: Family::default(),
             dead_letters: Family::default(),
             unresolved: Family::default(),
+            ingested: Family::default(),
             ..self.clone()
         }
     }
@@ -328,6 +348,22 @@ impl Metrics {
             "Events too large for the NATS server",
             self.nats_skipped.clone(),
         );
+        r.register(
+            "mirror_following",
+            "Whether the plugin folder follows its bucket",
+            self.mirror_following.clone(),
+        );
+        r.register(
+            "mirror_refused",
+            "Objects of the bucket that are not taken",
+            self.mirror_refused.clone(),
+        );
+        r.register(
+            "ingest_messages",
+            "Messages that came in over NATS by what became of them",
+            self.ingested.clone(),
+        );
+        r.register("refused_messages", "Refused messages that are kept", self.refused.clone());
         let mut text = String::new();
         encode(&mut text, &registry)?;
         Ok(text)

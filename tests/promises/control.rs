@@ -263,14 +263,12 @@ async fn commands_over_nats_are_carried_out_when_they_are_allowed_and_refused_wh
     let mut server = NatsServer::core();
     let plugins = Plugins::new().with("quiet", "drop-chatty");
     let setup = Setup::new().plugins(plugins.path());
-    let config = setup.folder.path().join("ennio.toml");
-    let text = format!(
+    let setup = setup.config(&format!(
         "[nats]\nurl = \"{}\"\nprefix = \"acme\"\n\
-         commands = [\"status\", \"plugin_disable\", \"plugin_enable\", \"shutdown\"]\n",
+         commands = [\"status\", \"plugin_disable\", \"plugin_enable\", \"shutdown\"]\n\
+         [node]\nevents = false\n",
         server.url()
-    );
-    std::fs::write(&config, text).unwrap();
-    let setup = setup.argument("--config").argument(config.to_str().unwrap());
+    ));
     let host = setup.start();
     let client = async_nats::connect(server.url()).await.unwrap();
     let ask = async |command: &str, body: &str| {
@@ -309,6 +307,37 @@ async fn commands_over_nats_are_carried_out_when_they_are_allowed_and_refused_wh
     host.plugin_where("quiet", "enabled", |plugin| plugin["state"] == "running").await;
     assert_eq!(ask("shutdown", "").await.unwrap(), json!({"ok": true, "result": null}));
     assert!(host.ended().contains("ennio is stopping: asked to by NATS"));
+}
+
+#[tokio::test]
+async fn over_nats_a_plugin_is_reloaded_and_rolled_back() {
+    let server = NatsServer::core();
+    let plugins = Plugins::new().with("tag", "tag-v1");
+    let setup = Setup::new().plugins(plugins.path()).config(&format!(
+        "[plugins]\nwatch = \"poll\"\nwatch_interval_ms = 3600000\n\
+         [nats]\nurl = \"{}\"\ncommands = [\"reload\", \"plugin_rollback\"]\n",
+        server.url()
+    ));
+    let host = setup.start();
+    let client = async_nats::connect(server.url()).await.unwrap();
+    let ask = async |command: &str, body: &str| {
+        let subject = format!("ennio.commands.{command}");
+        let answer = client.request(subject, body.to_owned().into()).await.ok()?;
+        Some(serde_json::from_slice::<Value>(&answer.payload).unwrap())
+    };
+    // Nobody looks at the folder but who is told to.
+    plugins.install("tag", "tag-v2");
+    let all = eventually("an answer", async || ask("reload", "").await).await;
+    assert_eq!(all["result"]["plugins"][0]["version"], "2.0.0", "{all}");
+    let tag = ask("plugin_rollback", "{\"plugin\":\"tag\"}").await.unwrap();
+    assert_eq!(json!([tag["ok"], tag["result"]["version"]]), json!([true, "1.0.0"]), "{tag}");
+    let again = ask("plugin_rollback", "{\"plugin\":\"tag\"}").await.unwrap();
+    assert!(again["error"].as_str().unwrap().contains("no version before"), "{again}");
+    let tag = ask("reload", "{\"plugin\":\"tag\"}").await.unwrap();
+    assert_eq!(tag["result"]["version"], "2.0.0", "{tag}");
+    for part in ["command from NATS: reload", "command from NATS: plugin_rollback tag"] {
+        said(&host, part).await;
+    }
 }
 
 #[tokio::test]

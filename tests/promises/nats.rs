@@ -17,7 +17,7 @@ async fn a_committed_event_is_published_on_its_subject_with_its_envelope() {
     client.flush().await.unwrap();
     let sidecar = "[capabilities]\nemit = [\"ennio.custom.>\"]\n";
     let plugins = Plugins::new().with_sidecar("both", "two-roles", sidecar);
-    let setup = Setup::new().plugins(plugins.path()).argument("--nats").argument(&server.url());
+    let setup = Setup::new().plugins(plugins.path()).publishing_to(&server.url());
     let host = setup.start();
 
     let mut chatty = event("ci_failing");
@@ -59,7 +59,7 @@ async fn the_host_works_with_the_server_away_and_a_stream_then_gets_everything_o
     jetstream.create_stream(config).await.unwrap();
     server.kill();
 
-    let setup = Setup::new().argument("--nats").argument(&server.url());
+    let setup = Setup::new().publishing_to(&server.url());
     let mut host = setup.start();
     let (_, status) = host.get("/v1/status").await;
     assert_eq!(status["nats"]["connected"], false, "{status}");

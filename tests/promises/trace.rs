@@ -347,7 +347,7 @@ async fn when_an_event_was_published_is_told() {
     let client = async_nats::connect(server.url()).await.unwrap();
     let mut messages = client.subscribe("ennio.>").await.unwrap();
     client.flush().await.unwrap();
-    let setup = Setup::new().argument("--nats").argument(&server.url());
+    let setup = Setup::new().publishing_to(&server.url());
     let host = setup.start();
     let first = publish(&host, &saying("first")).await;
     futures::StreamExt::next(&mut messages).await.unwrap();

@@ -9,7 +9,7 @@ use std::{
 use async_nats::jetstream::{self, stream};
 use ennio::{
     event::Draft,
-    host::Host,
+    host::{Builder, Host, NodeOptions},
     nats::{NatsOptions, StreamOptions},
 };
 use futures::{FutureExt, StreamExt};
@@ -66,6 +66,12 @@ async fn bare_core(server: &NatsServer, events: usize) -> f64 {
     events as f64 / took.as_secs_f64()
 }
 
+/// A host that publishes its events there, and nothing of itself.
+fn publishing(database: &std::path::Path, server: &NatsServer) -> Builder {
+    let silent = NodeOptions { events: false, ..NodeOptions::default() };
+    Host::builder(database).nats(options(server)).node(silent).dashboard(false).metrics_every(None)
+}
+
 /// From the first publish to the last event at a NATS subscriber.
 async fn core(server: &NatsServer, events: usize) -> f64 {
     let folder = tempfile::tempdir().unwrap();
@@ -76,7 +82,7 @@ async fn core(server: &NatsServer, events: usize) -> f64 {
         .unwrap();
     let mut messages = client.subscribe("ennio.>").await.unwrap();
     client.flush().await.unwrap();
-    let host = Host::builder(folder.path().join("ennio.db")).nats(options(server));
+    let host = publishing(&folder.path().join("ennio.db"), server);
     let host = Arc::new(host.start().await.unwrap());
     let batches = batches(events);
     let events = batches.len() * BATCH;

@@ -7,6 +7,7 @@
 
 mod body;
 mod control;
+mod dashboard;
 mod dead_letters;
 mod events;
 mod guard;
@@ -14,6 +15,7 @@ mod observe;
 mod parameters;
 mod problem;
 mod publish;
+mod refused;
 mod replay;
 mod server;
 mod state;
@@ -69,8 +71,11 @@ fn router(host: Arc<Host>, guard: Guard, closing: watch::Receiver<bool>) -> Rout
         )
         .route("/v1/dead-letters", get(dead_letters::list).delete(dead_letters::discard))
         .route("/v1/dead-letters/retry", post(dead_letters::retry))
+        .route("/v1/dead-letters/refused", get(refused::list).delete(refused::discard))
+        .route("/v1/dead-letters/refused/{id}", get(refused::one).delete(refused::discard_one))
         .route("/v1/dead-letters/{id}", get(dead_letters::one).delete(dead_letters::discard_one))
         .route("/v1/dead-letters/{id}/retry", post(dead_letters::retry_one))
+        .route("/v1/dashboard", get(dashboard::dashboard))
         .route("/v1/status", get(observe::status))
         .route("/healthz", get(observe::healthz))
         .route("/readyz", get(observe::readyz))

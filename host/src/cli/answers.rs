@@ -163,6 +163,7 @@ pub(super) struct Plugin {
     pub(super) order: i64,
     pub(super) loads: u64,
     pub(super) came_by: Option<String>,
+    pub(super) mirrored: bool,
     pub(super) probation: Option<Probation>,
     pub(super) previous: Option<Previous>,
     pub(super) disabled: Option<Disabled>,

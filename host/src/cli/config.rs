@@ -47,6 +47,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         let keys = config.plugins.trusted_keys.len();
         output.line(&format!("  trust     {keys} keys, unsigned plugins are not loaded"))?;
     }
+    if let Some(bucket) = &config.plugins.mirror {
+        output.line(&format!("  mirror    bucket {bucket} into the plugin folder"))?;
+    }
     output.line(&format!("  nats      {nats}"))?;
     if let Some(follow) = &wanted.follow {
         output.line(&format!("  follow    {follow}"))?;

@@ -1,4 +1,4 @@
-//! `ennio dead-letters`: what reactions gave up on.
+//! `ennio dead-letters`: what reactions gave up on; `refused` below it, what never became an event.
 
 use std::process::ExitCode;
 
@@ -12,6 +12,7 @@ use super::{
     events,
     filters::parse,
     output::{Colour, Colours, Output, json_line, note, plain},
+    refused,
     table::{Cell, Table, figures, text, whole},
     times::{date_and_clock, day_and_clock},
 };
@@ -26,7 +27,8 @@ Examples:
   ennio dead-letters show 12                        with its event and every attempt
   ennio dead-letters retry 12 13                    try these again
   ennio dead-letters retry --subject 'ennio.ci.>'   all of these subjects
-  ennio dead-letters discard --all";
+  ennio dead-letters discard --all
+  ennio dead-letters refused list                   what came in over NATS and is no event";
 
 /// Look at what reactions gave up on, have it tried again, or throw it away
 ///
@@ -48,6 +50,7 @@ enum Action {
     Retry(Choice),
     /// Throw dead letters away
     Discard(Choice),
+    Refused(refused::Args),
 }
 
 /// List dead letters, the oldest first
@@ -152,6 +155,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Action::Show(args) => show(args).await,
         Action::Retry(choice) => retry(choice).await,
         Action::Discard(choice) => discard(choice).await,
+        Action::Refused(args) => refused::run(args).await,
     }
 }
 

@@ -11,7 +11,8 @@
 //! must work against a host on another machine. `plugin check`, `build`, `test` and `bench`, `prune` and
 //! `doctor` ask nobody and use the plugin room, the trials, retention and the store themselves; so do
 //! `backtest` and `plugin shadow`, which read the log's file and whose output `differences` writes. They
-//! and `replay` run on threads that give way to everybody (`gentle`). What comes back is never trusted:
+//! and `replay` run on threads that give way to everybody (`gentle`). `plugin push` and `plugin status` talk to a
+//! NATS server. What comes back is never trusted:
 //! nothing that a sender wrote reaches a terminal unescaped.
 //!
 //! Exit codes: 0 done, 1 failed, 2 used wrongly, 130 a replay that was interrupted; of `backtest` and
@@ -40,6 +41,7 @@ mod plugin;
 mod progress;
 mod prune;
 mod range;
+mod refused;
 mod replay;
 mod sender;
 mod serve;

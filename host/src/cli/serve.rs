@@ -14,11 +14,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
 use tracing_subscriber::EnvFilter;
 
+use super::filters::parse;
 use super::nats::{NatsArgs, Wanted};
 use crate::{
     api::{Guard, Server, Token},
-    config::{Config, LogConfig, LogFormat},
-    host::Host,
+    config::{Config, LogConfig, LogFormat, NodeConfig},
+    host::{Host, NodeOptions},
+    nats::BucketName,
     plugin::{TrustedKeys, WatchMode, WatchOptions},
 };
 
@@ -44,6 +46,9 @@ pub(super) struct Args {
     /// How changes of the plugin folder are found: `auto`, or `poll` for a network file system [default: auto]
     #[arg(long, env = "ENNIO_WATCH", value_name = "MODE")]
     watch: Option<WatchMode>,
+    /// Bucket on the NATS server whose plugins are kept in the folder [default: none]
+    #[arg(long, env = "ENNIO_MIRROR", value_name = "BUCKET", value_parser = parse::<BucketName>)]
+    mirror: Option<BucketName>,
     #[command(flatten)]
     nats: NatsArgs,
     /// Bearer token that every request has to carry [default: none]
@@ -75,7 +80,12 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     builder = builder.trusted_keys(TrustedKeys::read(&config.plugins.trusted_keys)?);
     builder = builder.nats_commands(config.nats.commands.clone());
+    if let Some(bucket) = config.plugins.mirror.clone() {
+        builder = builder.mirror(bucket);
+    }
     builder = builder.retention(config.retention.clone());
+    builder = builder.ingest(config.nats.ingest).metrics_every(config.nats.metrics_interval);
+    builder = builder.dashboard(config.nats.dashboard).node(node(&config.node));
     let mut source = String::new();
     if let Some(options) = wanted.publish {
         builder = builder.nats(options);
@@ -114,6 +124,16 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
+fn node(config: &NodeConfig) -> NodeOptions {
+    let by_default = NodeOptions::default();
+    NodeOptions {
+        name: config.name.clone().unwrap_or(by_default.name),
+        project: config.project.clone().unwrap_or(by_default.project),
+        events: config.events,
+        health_check: config.health_check,
+    }
+}
+
 /// One line on standard output. A host goes on when nobody reads it.
 fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
@@ -136,6 +156,9 @@ fn configure(args: Args) -> anyhow::Result<(Config, Option<Token>, Wanted)> {
     }
     if let Some(mode) = args.watch {
         config.plugins.watch = mode;
+    }
+    if let Some(bucket) = args.mirror {
+        config.plugins.mirror = Some(bucket);
     }
     if let Some(filter) = args.log {
         config.log.filter = filter;

@@ -83,13 +83,38 @@ impl Draft {
     /// [`EventError`] with the first field that is unknown, given twice, out of its bounds or, at
     /// the end, missing, and why; its field is `body` when `json` is no JSON object.
     pub fn parse(json: &[u8]) -> Result<Self, EventError> {
+        Self::read(json)?.try_into()
+    }
+
+    /// Reads one JSON object that came in at a place for the events of `project`, which need not say
+    /// so themselves.
+    ///
+    /// # Errors
+    /// Those of [`Draft::parse`], and `project_id` where it names another project.
+    pub fn parse_for(json: &[u8], project: &ProjectId) -> Result<Self, EventError> {
+        let mut members = Self::read(json)?;
+        match &members.project_id {
+            Some(found) if found != project => {
+                let (found, expected) = (found.to_string(), project.to_string());
+                return Err(EventError::new(
+                    "project_id",
+                    Reason::OtherProject { found, expected },
+                ));
+            }
+            Some(_) => {}
+            None => members.project_id = Some(project.clone()),
+        }
+        members.try_into()
+    }
+
+    fn read(json: &[u8]) -> Result<Members, EventError> {
         let mut place = Place::Body;
         let mut reader = serde_json::Deserializer::from_slice(json);
         let members = Reader { place: &mut place }
             .deserialize(&mut reader)
             .and_then(|members| reader.end().map(|()| members));
         match (members, place) {
-            (Ok(members), _) => members.try_into(),
+            (Ok(members), _) => Ok(members),
             (Err(_), Place::Fault(fault)) => Err(fault),
             (Err(e), Place::Field(field)) if e.is_data() => {
                 Err(EventError::new(field, Reason::WrongType { expected: "a string" }))

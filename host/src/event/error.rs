@@ -76,6 +76,13 @@ pub enum Reason {
         /// What was found instead.
         detail: String,
     },
+    /// Another project than the place where it came in is for.
+    OtherProject {
+        /// What the event says.
+        found: String,
+        /// The project of the place.
+        expected: String,
+    },
     /// Not JSON at all.
     Syntax(String),
 }
@@ -110,6 +117,11 @@ impl fmt::Display for Reason {
                 }
             }
             Self::Format { expected, detail } => write!(f, "must be {expected}: {detail}"),
+            Self::OtherProject { found, expected } => write!(
+                f,
+                "is {found:?}, but the subject that it came on is for {expected:?} (send it to its own \
+                 project's subject, or leave project_id out)"
+            ),
             Self::Syntax(detail) => write!(f, "not valid JSON: {detail}"),
         }
     }

@@ -16,6 +16,9 @@ use super::{
 #[serde(transparent)]
 pub struct EventId(Uuid);
 
+/// The name space of ids that derive from messages.
+const OF_MESSAGES: Uuid = Uuid::from_u128(0x9d1c_4f5e_0a63_5b27_8e41_d2b7_6c90_3f18);
+
 impl EventId {
     /// A new UUIDv7, which sorts by the time of its making.
     pub fn mint() -> Self {
@@ -37,6 +40,12 @@ impl EventId {
     /// did about `cause`; always the same.
     pub fn of_escalated(cause: EventId, plugin: &PluginName, times: u32) -> Self {
         Self(Uuid::new_v5(&cause.0, format!("{plugin}/escalated/{times}").as_bytes()))
+    }
+
+    /// The id of an event that came without one as the `sequence`th message of a stream, which is
+    /// named so that no other one, nor the same made anew, is named the same; always the same id.
+    pub fn of_message(stream: &str, sequence: u64) -> Self {
+        Self(Uuid::new_v5(&OF_MESSAGES, format!("{stream}/{sequence}").as_bytes()))
     }
 
     /// Whether it was minted by a clock, so that ids sort by the time of their making: a UUIDv7.
@@ -170,6 +179,10 @@ name! {
 name! {
     /// The project that owns an event; a subject token of 1 to 64 characters of `[A-Za-z0-9_-]`.
     ProjectId, 64, TOKEN, is_token_byte
+}
+name! {
+    /// The name of a host among others; a subject token of 1 to 64 characters of `[A-Za-z0-9_-]`.
+    NodeName, 64, TOKEN, is_token_byte
 }
 name! {
     /// A plugin's name, the stem of its file; 1 to 64 characters of `[A-Za-z0-9_-]`.

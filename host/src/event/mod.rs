@@ -28,7 +28,7 @@ pub use data_condition::DataCondition;
 pub use draft::{Digest, Draft};
 pub use entry::{Cause, Dropped, Event, LogEntry, MAX_ACTIONS, MAX_HOPS, Seq};
 pub use error::{EventError, Reason};
-pub use ids::{EventId, LogId, PluginName, ProjectId, SessionId};
+pub use ids::{EventId, LogId, NodeName, PluginName, ProjectId, SessionId};
 pub use kind::{Category, EventType};
 pub use pattern::{PatternError, SubjectPattern};
 pub use priority::EventPriority;

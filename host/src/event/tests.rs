@@ -18,6 +18,36 @@ fn with(field: &str, value: serde_json::Value) -> serde_json::Value {
 }
 
 #[test]
+fn an_event_that_came_in_for_a_project_is_of_that_project_or_none() {
+    let atlas: ProjectId = "atlas".parse().unwrap();
+    let silent = serde_json::json!({"event_type": "pr_created", "session_id": "s"}).to_string();
+    let read = Draft::parse_for(silent.as_bytes(), &atlas).unwrap();
+    assert_eq!(read.project_id, atlas);
+    let said = silent.replacen('{', "{\"project_id\":\"atlas\",", 1);
+    assert_eq!(
+        Draft::parse_for(said.as_bytes(), &atlas).unwrap(),
+        read,
+        "said or not, the same event"
+    );
+    let other = said.replace("atlas", "billing");
+    let error = Draft::parse_for(other.as_bytes(), &atlas).unwrap_err().to_string();
+    assert!(
+        error.starts_with("project_id: is \"billing\", but") && error.contains("\"atlas\""),
+        "{error}"
+    );
+    let error = Draft::parse_for(b"{}", &atlas).unwrap_err().to_string();
+    assert_eq!(error, "event_type: missing (every event needs it)");
+}
+
+#[test]
+fn a_message_of_a_stream_gives_one_id_and_no_other_message_gives_it() {
+    let of = EventId::of_message;
+    assert_eq!(of("ENNIO_INGEST of 1", 7), of("ENNIO_INGEST of 1", 7));
+    assert_ne!(of("ENNIO_INGEST of 1", 7), of("ENNIO_INGEST of 1", 8));
+    assert_ne!(of("ENNIO_INGEST of 1", 7), of("ENNIO_INGEST of 2", 7), "a stream made anew");
+}
+
+#[test]
 fn a_sender_may_leave_out_what_has_a_default() {
     let draft = Draft::parse(minimal().to_string().as_bytes()).unwrap();
     let now = Timestamp::now();

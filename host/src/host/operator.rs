@@ -13,8 +13,12 @@ use tracing::{info, warn};
 use crate::{
     bus::Bus,
     control::{Command, Control, ControlError, Origin},
-    event::{PluginName, Timestamp},
-    nats::{FollowSnapshot, FollowStatus, NatsState, NatsStatus},
+    dashboard::{Board, Change},
+    event::{NodeName, PluginName, Seq, Timestamp},
+    metrics::Metrics,
+    nats::{
+        CURSOR, FollowSnapshot, FollowStatus, IngestStatus, MirrorStatus, NatsState, NatsStatus,
+    },
     plugin::{Disabled, PluginStatus, Registry, ReloadError, RollBackError},
     reaction::Progress,
     retention::RetentionStatus,
@@ -27,6 +31,11 @@ pub(super) struct Operator {
     pub(super) bus: Bus,
     pub(super) progress: Progress,
     pub(super) nats: Option<NatsStatus>,
+    pub(super) mirror: Option<MirrorStatus>,
+    pub(super) ingest: Option<IngestStatus>,
+    pub(super) metrics: Metrics,
+    pub(super) node: NodeName,
+    pub(super) board: Board,
     pub(super) follow: Option<FollowStatus>,
     /// Held by who has dead letters retried or discarded.
     pub(super) letters: Mutex<()>,
@@ -51,6 +60,14 @@ impl Operator {
         plugins
     }
 
+    /// How far each sink has come in the log.
+    pub(super) fn cursors(&self) -> Vec<(String, Seq)> {
+        let reactions = self.progress.all().into_iter();
+        let reactions = reactions.map(|(plugin, seq)| (format!("reaction/{plugin}"), seq));
+        let nats = self.nats.as_ref().map(|nats| (CURSOR.to_owned(), nats.snapshot().cursor));
+        reactions.chain(nats).collect()
+    }
+
     /// The folder of plugins, from the root on; `None` for a host without one.
     pub(super) fn plugins_folder(&self) -> Option<PathBuf> {
         self.plugins.folder().map(from_the_root)
@@ -63,7 +80,9 @@ impl Operator {
         let unresolved: u64 = backlogs.values().map(|backlog| backlog.unresolved).sum();
         let waiting: u64 = backlogs.values().map(|backlog| backlog.waiting).sum();
         let (kept, pruned) = self.store.reader().kept_and_pruned().await?;
+        let refused = self.store.reader().refused_count().await?;
         Ok(json!({
+            "node": self.node,
             "version": env!("CARGO_PKG_VERSION"),
             "head": self.bus.head(),
             "events": kept,
@@ -86,6 +105,34 @@ impl Operator {
                     "last_error": nats.last_error.map(|(at, error)| json!({"at": at, "error": error})),
                 })
             }),
+            "plugins": self.plugins.status().iter().map(|plugin| json!({
+                "name": plugin.name,
+                "state": plugin.state,
+                "version": plugin.version,
+                "hash": plugin.hash,
+                "load_error": plugin.load_error,
+            })).collect::<Vec<_>>(),
+            "mirror": self.mirror.as_ref().map(|status| {
+                let mirror = status.snapshot();
+                json!({
+                    "bucket": status.bucket().as_str(),
+                    "state": mirror.state.as_str(),
+                    "reason": mirror.reason,
+                    "refused": mirror.refused,
+                })
+            }),
+            "ingest": self.ingest.as_ref().map(|status| {
+                let ingest = status.snapshot();
+                let mut said = json!({
+                    "mode": ingest.how.as_str(),
+                    "state": ingest.state.as_str(),
+                    "last_error": ingest.last_error.map(|(at, error)| json!({"at": at, "error": error})),
+                });
+                let counts = ingest.counts.named().map(|(name, n)| (name.to_owned(), n.into()));
+                said.as_object_mut().into_iter().for_each(|said| said.extend(counts.clone()));
+                said
+            }),
+            "refused": refused.kept,
             "follow": self.follow.as_ref().map(|status| follow(status.snapshot())),
             "cursors": self.progress.all(),
             "overtaken": self.bus.overtaken(),
@@ -117,12 +164,15 @@ impl Operator {
                 let effect = Effect::DisablePlugin { name: name.clone(), since, by: by.clone() };
                 // On disk first: what was answered holds over a restart.
                 self.store.apply(vec![effect]).await?;
-                self.plugins.disable(name, Disabled { since, by });
+                self.plugins.disable(name, Disabled { since, by: by.clone() });
+                self.board.tell(Change::PluginDisabled { plugin: name.clone(), by });
                 self.plugin(name).await
             }
             Command::Enable(name) => {
                 self.known(name)?;
                 self.store.apply(vec![Effect::EnablePlugin { name: name.clone() }]).await?;
+                let (plugin, by) = (name.clone(), origin.to_string());
+                self.board.tell(Change::PluginEnabled { plugin, by });
                 self.plugins.enable(name).await?;
                 self.plugin(name).await.or(Ok(Value::Null))
             }

@@ -12,27 +12,23 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::{sync::watch, task::JoinHandle};
 use tracing::{debug, info, warn};
 
 use super::{
-    NatsOptions,
+    NatsOptions, Prefix,
     connection::{Connection, Heard},
-    retry::{End, Retry},
+    retry::End,
+    service::{Service, Session, Stop, asked_to_stop},
 };
 use crate::control::{Command, CommandName, Control, ControlError, Origin};
 
 /// The running listener.
-pub struct CommandListener {
-    stop: watch::Sender<bool>,
-    task: JoinHandle<()>,
-}
+pub struct CommandListener(Service);
 
 struct Listener {
-    options: NatsOptions,
+    prefix: Prefix,
     allowed: Vec<CommandName>,
     control: Arc<dyn Control>,
-    stop: watch::Receiver<bool>,
 }
 
 /// What a message may say.
@@ -53,83 +49,52 @@ impl CommandListener {
         allowed: Vec<CommandName>,
         control: Arc<dyn Control>,
     ) -> Self {
-        let (stop, stopped) = watch::channel(false);
-        let listener = Listener { options, allowed, control, stop: stopped };
-        Self { stop, task: tokio::spawn(listener.run()) }
+        let listener = Listener { prefix: options.prefix.clone(), allowed, control };
+        Self(Service::spawn(options, listener))
     }
 
     /// Ends after the command that is under way.
     pub async fn stop(self) {
-        self.stop.send_replace(true);
-        if let Err(e) = self.task.await {
-            warn!("the NATS command listener ended badly: {e}");
+        self.0.stop().await;
+    }
+}
+
+impl Session for Listener {
+    const NAME: &'static str = "ennio commands";
+
+    async fn run(&mut self, mut connection: Connection, stop: &mut Stop) -> (End, bool) {
+        let before = |e: &dyn std::fmt::Display| (End::Lost(e.to_string()), false);
+        let client = connection.client().clone();
+        let subject = format!("{}.commands.*", self.prefix);
+        let mut commands = match client.subscribe(subject.clone()).await {
+            Ok(commands) => commands,
+            Err(e) => return before(&e),
+        };
+        if let Err(e) = client.flush().await {
+            return before(&e);
+        }
+        let allowed: Vec<_> = self.allowed.iter().map(|name| name.as_str()).collect();
+        info!("listening for commands on {subject} (allowed: {})", allowed.join(", "));
+        let lost = || (End::Lost("the connection was lost".into()), true);
+        loop {
+            tokio::select! {
+                biased;
+                () = asked_to_stop(stop) => return (End::Stopped, true),
+                heard = connection.hear() => match heard {
+                    Heard::Reply(_) => {}
+                    Heard::Complaint(text) => return (End::Held(text), true),
+                    Heard::End => return lost(),
+                },
+                message = commands.next() => match message {
+                    Some(message) => self.answer(&client, message).await,
+                    None => return lost(),
+                },
+            }
         }
     }
 }
 
 impl Listener {
-    async fn run(self) {
-        let mut stop = self.stop.clone();
-        let mut retry = Retry::new();
-        for attempt in 0.. {
-            let (end, listened) = match self.listen(attempt, &mut stop).await {
-                Ok(never) => match never {},
-                Err(ended) => ended,
-            };
-            // The publisher says at `warn` that the server is away.
-            if let End::Lost(reason) = &end {
-                debug!("NATS commands: {reason}");
-            }
-            if let End::Held(reason) = &end {
-                warn!("NATS commands: {reason}");
-            }
-            let Some(wait) = retry.after(&end, listened) else { return };
-            tokio::select! {
-                biased;
-                () = asked_to_stop(&mut stop) => return,
-                () = tokio::time::sleep(wait) => {}
-            }
-        }
-    }
-
-    /// One connection's life. `Err` with how it ended, and whether it ever listened.
-    async fn listen(
-        &self,
-        attempt: usize,
-        stop: &mut watch::Receiver<bool>,
-    ) -> Result<std::convert::Infallible, (End, bool)> {
-        let before = |reason: String| (End::Lost(reason), false);
-        let mut connection = tokio::select! {
-            biased;
-            () = asked_to_stop(stop) => return Err((End::Stopped, false)),
-            opened = Connection::open(&self.options, attempt, "ennio commands") => {
-                opened.map_err(|e| before(e.to_string()))?
-            }
-        };
-        let client = connection.client().clone();
-        let subject = format!("{}.commands.*", self.options.prefix);
-        let commands = client.subscribe(subject.clone()).await;
-        let mut commands = commands.map_err(|e| before(e.to_string()))?;
-        client.flush().await.map_err(|e| before(e.to_string()))?;
-        let allowed: Vec<_> = self.allowed.iter().map(|name| name.as_str()).collect();
-        info!("listening for commands on {subject} (allowed: {})", allowed.join(", "));
-        loop {
-            tokio::select! {
-                biased;
-                () = asked_to_stop(stop) => return Err((End::Stopped, true)),
-                heard = connection.hear() => match heard {
-                    Heard::Reply(_) => {}
-                    Heard::Complaint(text) => return Err((End::Held(text), true)),
-                    Heard::End => return Err((End::Lost("the connection was lost".into()), true)),
-                },
-                message = commands.next() => match message {
-                    Some(message) => self.answer(&client, message).await,
-                    None => return Err((End::Lost("the connection was lost".into()), true)),
-                },
-            }
-        }
-    }
-
     async fn answer(&self, client: &Client, message: async_nats::Message) {
         let name = message.subject.rsplit('.').next().unwrap_or_default();
         let result = match self.parse(name, &message.payload) {
@@ -168,9 +133,4 @@ impl Listener {
         };
         Command::new(name, body.plugin.as_deref())
     }
-}
-
-/// Whoever forgets the listener has stopped it as well.
-async fn asked_to_stop(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
 }

@@ -141,6 +141,18 @@ impl Connection {
         &self.server
     }
 
+    /// Connects to the first of the servers that answers, for a command, which does not wait for one.
+    pub(super) async fn first(options: &NatsOptions, name: &str) -> Result<Self, String> {
+        let mut failure = "no NATS server is named".to_owned();
+        for attempt in 0..options.url.servers().len() {
+            match Self::open(options, attempt, name).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => failure = error.to_string(),
+            }
+        }
+        Err(failure)
+    }
+
     /// For requests to the server's own interfaces.
     pub(super) fn client(&self) -> &Client {
         &self.client

@@ -1,4 +1,4 @@
-//! The way out over NATS: every committed event, on its subject, in the order of the log.
+//! NATS. The way out: every committed event, on its subject, in the order of the log.
 //!
 //! **What it promises.** The publisher is a cursor over the log, no second queue. With the server
 //! away the host works on, and the publisher continues from its cursor when the server is back.
@@ -54,41 +54,57 @@
 //! own, which needs to subscribe to `<prefix>.commands.*` and to publish to the reply subjects of
 //! those who ask. It knows the names of commands and has somebody carry them out.
 //!
+//! **Plugins** come in through `mirror`, which follows a `bucket` of them and hands what is there to
+//! somebody who keeps it; `ennio plugin push` puts them there. `survey` asks every host something.
+//!
+//! **The way in for events** is `ingest`, **what the host tells of itself** is `telling`; each has a
+//! connection of its own as well (`service`).
+//!
 //! **The way back**, from a host's stream to a copy of its log elsewhere, is `follow`.
 //!
-//! Knows `event`, `store` and `bus`. May not know who configures or observes it. `session`, for a
-//! command `replay`, and `follow`'s own session are the only files that both talk to the server and decide
-//! what comes next, by asking `window`, `ack`, `coverage` and `retry`, which are plain functions of what was
-//! seen. Every connection of the host
-//! comes from `Connection::open`, with what `access` says.
+//! Knows `event`, `store`, `bus` and the pipeline. May not know who configures or observes it. `session`,
+//! for a command `replay`, and `follow`'s own session both talk to the server and decide what comes next,
+//! by asking `window`, `ack`, `coverage` and `retry`, which are plain functions of what was seen. Every
+//! connection of the host comes from `Connection::open`, with what `access` says.
 
 mod access;
 mod ack;
+mod bucket;
 mod commands;
 mod connection;
 mod coverage;
 mod follow;
+mod ingest;
 mod message;
+mod mirror;
 mod options;
 mod publisher;
 mod replay;
 mod retry;
+mod service;
 mod session;
 mod status;
 mod stream;
 mod stream_options;
+mod survey;
+mod telling;
 mod window;
 
 pub use access::{Access, AccessError, AccessOptions, Secret};
+pub use bucket::{Bucket, BucketError, BucketName};
 pub use commands::CommandListener;
 pub use follow::{
     FollowOptions, FollowSnapshot, FollowState, FollowStatus, Follower, NewFollower, OnGap,
 };
+pub use ingest::{Ingest, IngestCounts, IngestSnapshot, IngestState, IngestStatus, Ingester};
+pub use mirror::{Mirror, MirrorSnapshot, MirrorState, MirrorStatus, Replica, Version};
 pub use options::{NatsOptions, NatsUrl, NatsUrlError, Prefix};
 pub use publisher::{CURSOR, Publisher, StopError};
 pub use replay::{ReplayError, ReplayId, Replayer, Skipped};
 pub use status::{NatsState, NatsStatus, Snapshot};
 pub use stream_options::{Replicas, Storage, StreamName, StreamOptions, Window};
+pub use survey::{SurveyError, ask_every_host};
+pub use telling::{Figures, Teller};
 
 #[cfg(test)]
 #[expect(unreachable_pub, reason = "taken in by tests outside of the crate as well")]

@@ -24,16 +24,16 @@ use super::component::{LoadError, MAX_BYTES, Step};
 const SETTLE: Duration = Duration::from_millis(200);
 /// File systems keep times in steps of up to 2 s: what changed within one, right after it was read,
 /// may look as it did before.
-const COARSE: Duration = Duration::from_secs(2);
+pub(super) const COARSE: Duration = Duration::from_secs(2);
 /// The largest sidecar, in bytes.
-const MAX_SIDECAR: u64 = 1 << 20;
+pub(super) const MAX_SIDECAR: u64 = 1 << 20;
 /// The largest signature file, in bytes. Real ones have about 300.
-const MAX_SIGNATURE: u64 = 4096;
+pub(super) const MAX_SIGNATURE: u64 = 4096;
 
 /// What tells whether a file is another one than before. The time of the last change of its inode
 /// is no one's to set: it also gives away a file whose old times were restored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Stamp {
+pub(super) struct Stamp {
     file: (u64, u64),
     len: u64,
     modified: (i64, i64),
@@ -41,7 +41,7 @@ struct Stamp {
 }
 
 impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
+    pub(super) fn of(metadata: &Metadata) -> Self {
         Self {
             file: (metadata.dev(), metadata.ino()),
             len: metadata.len(),
@@ -51,7 +51,7 @@ impl Stamp {
     }
 
     /// Whether it has been as it is for at least `time`.
-    fn quiet_for(&self, time: Duration) -> bool {
+    pub(super) fn quiet_for(&self, time: Duration) -> bool {
         let (seconds, nanos) = self.changed;
         let since = Duration::new(u64::try_from(seconds).unwrap_or(0), nanos as u32);
         let changed = SystemTime::UNIX_EPOCH + since;
@@ -248,7 +248,7 @@ fn contents(file: &Path, looked: &Stamp) -> io::Result<Option<Vec<u8>>> {
     Ok((same(&open)? && bytes.len() as u64 == looked.len).then_some(bytes))
 }
 
-fn sha256(bytes: &[u8]) -> Arc<str> {
+pub(super) fn sha256(bytes: &[u8]) -> Arc<str> {
     let digest = Sha256::digest(bytes);
     digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
 }

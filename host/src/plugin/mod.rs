@@ -8,7 +8,8 @@
 //! live copy of it with its limits, `plugin` calls it in batches and replaces it after a trap, `breaker` leaves alone who keeps failing.
 //! `folder` reads what lies in the plugin folder, `trust` asks who signed it, `registry` loads what is
 //! new there, `versions` knows what runs, what ran before and what is disabled, `probation` watches
-//! over a version that took over, `watcher` says when to look again.
+//! over a version that took over, `watcher` says when to look again. `bundle` is a plugin as it travels,
+//! `mirrored` keeps the folder in line with plugins that came so.
 //!
 //! Nothing that a guest does reaches beyond here: a trap, a missed deadline, nonsense or a flood
 //! is a [`CallError`] about one event, and what happens to that event is the sidecar's `on_error`.
@@ -18,6 +19,7 @@
 
 mod address;
 mod breaker;
+mod bundle;
 mod cache;
 mod call;
 mod capabilities;
@@ -36,6 +38,7 @@ mod limits;
 mod linker;
 mod logging;
 mod manifest;
+mod mirrored;
 #[expect(clippy::module_inception, reason = "the thing of the domain is called a plugin")]
 mod plugin;
 mod probation;
@@ -49,6 +52,7 @@ mod versions;
 mod watcher;
 
 pub use address::Destination;
+pub use bundle::{Beside, Bundle};
 pub use cache::{Cache, CacheError};
 pub use call::{
     Action, Answers, Call, CallError, CommandWish, Delivery, Emission, Patch, ReactError, Verdict,
@@ -64,7 +68,7 @@ pub use plugin::Plugin;
 pub use probation::Remaining;
 pub use reaction::{CountedBy, Escalation, Ordered, Reaction, RuleName, Start, Threshold};
 pub use recorded::{Recorded, RecordedError};
-pub use registry::{Change, Registry, RegistryError, ReloadError};
+pub use registry::{Change, InstallError, Registry, RegistryError, ReloadError};
 pub use set::PluginSet;
 pub use status::{CameBy, PluginState, PluginStatus, Stats, VersionStatus};
 pub use trust::{KeyError, KeySource, TrustedKeys};

@@ -30,6 +30,7 @@ use super::{
     status::Stats,
 };
 use crate::{
+    dashboard::{Board, Change, Version},
     event::{Event, EventPriority, PluginName, Subject, SubjectPattern},
     store::state::{Bucket, Side, State},
 };
@@ -65,6 +66,8 @@ pub struct Plugin {
     stats: Stats,
     /// Set for a version that took over from another.
     probation: Option<Probation>,
+    /// Where it tells that it is left alone; nowhere before it runs.
+    board: Option<Board>,
 }
 
 /// One caller's instance, and whether it is worth calling.
@@ -189,6 +192,7 @@ impl Plugin {
             voice,
             stats: Stats::default(),
             probation: None,
+            board: None,
         })
     }
 
@@ -282,6 +286,20 @@ impl Plugin {
     /// Before it runs.
     pub(super) fn begin_probation(&mut self, probation: Probation) {
         self.probation = Some(probation);
+    }
+
+    /// Before it runs.
+    pub(super) fn tell_changes_to(&mut self, board: &Board) {
+        self.board = Some(board.clone());
+    }
+
+    /// Which version of which plugin it is.
+    pub(super) fn named(&self) -> Version {
+        Version {
+            plugin: self.name.clone(),
+            version: self.version().to_owned(),
+            hash: self.hash.to_string(),
+        }
     }
 
     /// What is left of its probation; `None` when it is on none.
@@ -514,14 +532,22 @@ impl Plugin {
             Some(_) => slot.breaker().failed(Instant::now()),
         };
         let name = &self.name;
-        match turn {
+        let change = match turn {
             Turn::None => return,
             Turn::Opened(pause) => {
-                warn!("plugin {name} keeps failing and is left alone for {pause:?}")
+                warn!("plugin {name} keeps failing and is left alone for {pause:?}");
+                let (seconds, reason) = (pause.as_secs_f64(), self.stats.last_error());
+                Change::PluginQuarantined { version: self.named(), seconds, reason }
             }
-            Turn::Closed => info!("plugin {name} answers again and takes part"),
-        }
+            Turn::Closed => {
+                info!("plugin {name} answers again and takes part");
+                Change::PluginRecovered(self.named())
+            }
+        };
         self.stats.set_quarantined(slot.breaker().is_open());
+        if let Some(board) = &self.board {
+            board.tell(change);
+        }
     }
 
     /// What the plugin wants done about a stored event, and the call; or why it wants nothing done

@@ -30,13 +30,18 @@ use super::{
     guest::Guest,
     linker::linker,
     manifest::Manifest,
+    mirrored::Mirrored,
     plugin::Plugin,
     set::PluginSet,
     status::PluginStatus,
     trust::TrustedKeys,
     versions::{Disabled, Plan, RollBackError, Versions},
 };
-use crate::{event::PluginName, store::state::State, strict_toml};
+use crate::{dashboard::Board, event::PluginName, store::state::State, strict_toml};
+
+mod install;
+
+pub use install::InstallError;
 
 /// Why the registry cannot work.
 #[derive(Debug, Error)]
@@ -47,6 +52,17 @@ pub enum RegistryError {
     /// The plugin folder cannot be read.
     #[error("plugin folder {}: {source} (create it, or name another with --plugins)", path.display())]
     Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// What is mirrored cannot be kept in the plugin folder.
+    #[error(
+        "plugin folder {}: {source} (a mirror writes into it: make it writable, or mirror nothing)",
+        path.display()
+    )]
+    Mirror {
         /// The folder.
         path: PathBuf,
         /// What the operating system says.
@@ -90,6 +106,7 @@ pub struct Registry {
     state: State,
     environment: Environment,
     trusted: TrustedKeys,
+    mirrored: Option<Arc<Mirrored>>,
     duty: Duty,
     versions: Arc<Versions>,
     /// One rescan at a time.
@@ -125,8 +142,9 @@ impl Registry {
             state,
             environment: Environment::live(),
             trusted: TrustedKeys::default(),
+            mirrored: None,
             duty: Duty::default(),
-            versions: Versions::new(),
+            versions: Versions::new(Board::default()),
             scanning: tokio::sync::Mutex::default(),
             unreadable: AtomicBool::new(false),
         })
@@ -140,6 +158,11 @@ impl Registry {
     /// Loads from now on only what one of these keys has signed. Without a key, anything.
     pub fn trusting(self, trusted: TrustedKeys) -> Self {
         Self { trusted, ..self }
+    }
+
+    /// Tells from now on what changes. To be said before anything is loaded.
+    pub fn telling(self, board: Board) -> Self {
+        Self { versions: Versions::new(board), ..self }
     }
 
     /// Loads from now on only what a host may do that has this duty.
@@ -175,6 +198,7 @@ impl Registry {
     pub async fn rescan(&self, settled: bool) -> (Vec<Change>, bool) {
         let _one_at_a_time = self.scanning.lock().await;
         let Some(folder) = self.folder.clone() else { return (Vec::new(), false) };
+        self.restore().await;
         let (looks, signatures) = (self.versions.looks(), self.trusted.ask());
         let scanned =
             tokio::task::spawn_blocking(move || scan(&folder, settled, signatures, &looks)).await;
@@ -268,7 +292,11 @@ impl Registry {
 
     /// Every plugin that runs, failed to or is disabled, by name. `cursor` is left for who knows it.
     pub fn status(&self) -> Vec<PluginStatus> {
-        self.versions.status()
+        let mut plugins = self.versions.status();
+        if let Some(mirrored) = &self.mirrored {
+            plugins.iter_mut().for_each(|plugin| plugin.mirrored = mirrored.keeps(&plugin.name));
+        }
+        plugins
     }
 
     /// Loads one component as a rescan would, with the sidecar beside it, and leaves what runs alone.
@@ -320,6 +348,7 @@ impl Registry {
     /// Loads one file of the folder, which nobody is writing at the moment.
     async fn load_now(&self, name: &PluginName, again: bool) -> Result<(), ReloadError> {
         let folder = self.folder.as_ref().ok_or_else(|| ReloadError::Unknown(name.clone()))?;
+        self.restore().await;
         let file = folder.join(format!("{name}.wasm"));
         if !tokio::fs::try_exists(&file).await.unwrap_or(true) {
             return Err(ReloadError::Unknown(name.clone()));
@@ -340,6 +369,9 @@ impl Registry {
 
     /// Loads a candidate that is new, or any when asked to do it `again`.
     async fn try_candidate(&self, name: &str, candidate: Candidate, again: bool) -> Option<Change> {
+        if self.mirrored.as_ref().is_some_and(|mirrored| !mirrored.allows(name, &candidate)) {
+            return None;
+        }
         let Plan::Load(component) = self.versions.plan(name, &candidate, again) else {
             return None;
         };

@@ -95,6 +95,8 @@ impl Stats {
 pub enum PluginState {
     /// It runs.
     Running,
+    /// No version of it runs yet; the first is being compiled and started.
+    Loading,
     /// It runs, but keeps failing, and is left alone for a while.
     Quarantined,
     /// No version of it could be loaded.
@@ -151,6 +153,8 @@ pub struct PluginStatus {
     pub rollbacks: u64,
     /// How the running version came to run.
     pub came_by: Option<CameBy>,
+    /// Whether its files are kept as a bucket has them.
+    pub mirrored: bool,
     /// What is left of the running version's probation; `None` when it is on none.
     pub probation: Option<Remaining>,
     /// What ran before, and can be rolled back to.

@@ -24,7 +24,10 @@ use super::{
     set::PluginSet,
     status::{CameBy, PluginState, PluginStatus, VersionStatus},
 };
-use crate::event::{PluginName, Timestamp};
+use crate::{
+    dashboard::{self, Board},
+    event::{PluginName, Timestamp},
+};
 
 /// That an operator has disabled a plugin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -51,6 +54,7 @@ pub enum RollBackError {
 
 pub(super) struct Versions {
     set: watch::Sender<Arc<PluginSet>>,
+    board: Board,
     state: Mutex<State>,
 }
 
@@ -94,8 +98,8 @@ pub(super) enum Plan {
 }
 
 impl Versions {
-    pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { set: watch::Sender::new(Arc::default()), state: Mutex::default() })
+    pub(super) fn new(board: Board) -> Arc<Self> {
+        Arc::new(Self { set: watch::Sender::new(Arc::default()), board, state: Mutex::default() })
     }
 
     pub(super) fn snapshot(&self) -> Arc<PluginSet> {
@@ -169,10 +173,17 @@ impl Versions {
         let mut state = self.state();
         let known = state.plugins.entry(name.to_owned()).or_default();
         let plugin_name = plugin.name().clone();
-        let (change, came_by) = match &known.running {
-            Some(_) => (Change::Reloaded(plugin_name), CameBy::Reloaded),
-            None => (Change::Loaded(plugin_name), CameBy::Loaded),
+        let (change, told, came_by) = match &known.running {
+            Some(_) => {
+                let told = dashboard::Change::PluginReloaded(plugin.named());
+                (Change::Reloaded(plugin_name), told, CameBy::Reloaded)
+            }
+            None => {
+                let told = dashboard::Change::PluginLoaded(plugin.named());
+                (Change::Loaded(plugin_name), told, CameBy::Loaded)
+            }
         };
+        plugin.tell_changes_to(&self.board);
         let on_probation = match known.running.take() {
             None => false,
             // The same again: a fresh instance, but nothing new to be careful with.
@@ -192,6 +203,7 @@ impl Versions {
         known.error = None;
         known.loads += 1;
         self.publish(&state);
+        self.board.tell(told);
         change
     }
 
@@ -208,7 +220,12 @@ impl Versions {
         known.tried = tried;
         let news = known.error.as_ref() != Some(&error);
         known.error = Some(error.clone());
-        news.then_some(Change::Failed(error))
+        news.then(|| {
+            let (plugin, step) = (name.to_owned(), error.step.to_string());
+            let reason = error.to_string();
+            self.board.tell(dashboard::Change::PluginFailed { plugin, step, reason });
+            Change::Failed(error)
+        })
     }
 
     /// Forgets plugins whose files are gone. A file that is gone twice in a row is gone for good;
@@ -231,7 +248,9 @@ impl Versions {
                 return true;
             }
             if let Some(running) = &known.running {
-                changes.push(Change::Unloaded(running.plugin.name().clone()));
+                let plugin = running.plugin.name().clone();
+                self.board.tell(dashboard::Change::PluginUnloaded { plugin: plugin.clone() });
+                changes.push(Change::Unloaded(plugin));
             }
             false
         });
@@ -239,6 +258,14 @@ impl Versions {
             self.publish(&state);
         }
         again
+    }
+
+    /// Forgets a plugin whose files were taken away on purpose. `false` when no version of it ran.
+    pub(super) fn unload(&self, name: &PluginName) -> bool {
+        let mut state = self.state();
+        let ran = state.plugins.remove(name.as_str()).is_some_and(|known| known.running.is_some());
+        self.publish(&state);
+        ran
     }
 
     /// Lets the version before take over, because somebody asked for it.
@@ -254,6 +281,7 @@ impl Versions {
         };
         match known.go_back(Step::Rollback, reason) {
             true => {
+                self.tell_rolled_back(known);
                 self.publish(&state);
                 Ok(())
             }
@@ -282,6 +310,7 @@ impl Versions {
             if let (Some(running), Some(error)) = (&known.running, &known.error) {
                 warn!("plugin {name} rolled back to version {}: {error}", running.plugin.version());
             }
+            self.tell_rolled_back(known);
             self.publish(&state);
         }
     }
@@ -307,7 +336,7 @@ impl Versions {
         state.plugins.contains_key(name.as_str()) || state.disabled.contains_key(name.as_str())
     }
 
-    /// Every plugin that runs, failed to or is disabled, by name.
+    /// Every plugin that runs, failed to or is disabled, by name. `mirrored` is left for who knows it.
     pub(super) fn status(&self) -> Vec<PluginStatus> {
         let state = self.state();
         let names: BTreeSet<&String> = state.plugins.keys().chain(state.disabled.keys()).collect();
@@ -317,6 +346,13 @@ impl Versions {
             known.status(name, state.disabled.get(name))
         });
         status.collect()
+    }
+
+    fn tell_rolled_back(&self, known: &Known) {
+        if let (Some(running), Some(error)) = (&known.running, &known.error) {
+            let (version, reason) = (running.plugin.named(), error.reason.clone());
+            self.board.tell(dashboard::Change::PluginRolledBack { version, reason });
+        }
     }
 
     fn publish(&self, state: &State) {
@@ -355,6 +391,7 @@ impl Known {
             name: name.to_owned(),
             state: match stats {
                 _ if disabled.is_some() => PluginState::Disabled,
+                None if self.error.is_none() => PluginState::Loading,
                 None => PluginState::Failed,
                 Some(stats) if stats.is_quarantined() => PluginState::Quarantined,
                 Some(_) => PluginState::Running,
@@ -371,6 +408,7 @@ impl Known {
             loads: self.loads,
             rollbacks: self.rollbacks,
             came_by: self.came_by,
+            mirrored: false,
             probation: plugin.and_then(Plugin::probation),
             previous: self.previous.as_ref().map(|previous| VersionStatus {
                 hash: previous.plugin.hash().to_string(),
@@ -390,5 +428,27 @@ impl Known {
             cursor: None,
             backlog: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::folder::{Found, read};
+
+    #[test]
+    fn a_plugin_whose_first_version_is_being_loaded_has_not_failed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.wasm");
+        std::fs::write(&file, "code").unwrap();
+        let Some(Found::Candidate(candidate)) = read(&file, true, false, None) else {
+            panic!("it is there")
+        };
+        let versions = Versions::new(Board::default());
+        assert!(matches!(versions.plan("a", &candidate, false), Plan::Load(None)));
+        assert_eq!(versions.status()[0].state, PluginState::Loading);
+        let error = LoadError { file, step: Step::Compile, reason: "not WebAssembly".into() };
+        versions.refuse("a", Some(candidate.fingerprint), error);
+        assert_eq!(versions.status()[0].state, PluginState::Failed);
     }
 }

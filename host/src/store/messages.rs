@@ -10,6 +10,7 @@ use super::{
     StoreError,
     following::{Copied, Followed},
     reactions::{DeadLetter, Waiting},
+    refused::Refused,
     rules::{Escalation, Reached},
     state::Pending,
     trace::{Member, Passage, Reacted},
@@ -105,6 +106,15 @@ pub enum Effect {
         plugin: PluginName,
         /// The event's place in the log.
         event_seq: Seq,
+    },
+    /// Messages were refused on the way in.
+    Refuse(Vec<Refused>),
+    /// Refused messages of these numbers are of no use, as far as they are still there.
+    DiscardRefused {
+        /// The first of them.
+        first: i64,
+        /// The last of them.
+        last: i64,
     },
     /// An operator takes a plugin out of the flow.
     DisablePlugin {

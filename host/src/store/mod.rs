@@ -3,8 +3,9 @@
 //! **Format.** `events` is append-only by `seq`; `cursors` says how far each sink has come; `identity`
 //! who the log is to readers elsewhere; `trace/` has what plugins did with each event; `reaction_waiting`,
 //! `reaction_attempts` and `dead_letters` are what reactions come back to, tried in vain, and gave up on;
-//! `plugin_state` is what plugins remember; `pruned` says which places retention has emptied; `followed`,
-//! `follow_gaps` and `absent` are there for a log that is a copy of another one.
+//! `plugin_state` is what plugins remember; `pruned` says which places retention has emptied; `refused`
+//! has messages that came in and are no events; `followed`, `follow_gaps` and `absent` are there for a log
+//! that is a copy of another one.
 //! `events_rfc3339` is the same log with times that people read. The schema is versioned (`migrations/`), a file of a
 //! later version or of somebody else is refused, and a lock file beside it keeps a second host
 //! away. Any number of other processes may read.
@@ -36,6 +37,7 @@ mod pruning;
 mod query;
 mod reactions;
 mod reader;
+mod refused;
 mod row;
 mod rules;
 mod schema;
@@ -66,6 +68,7 @@ pub use reactions::{
     WholeLetter,
 };
 pub use reader::{Known, Reader};
+pub use refused::{MAX_REFUSED_BYTES, Refused, RefusedCount, RefusedMessage};
 pub use rules::{Escalation, Reached};
 pub use trace::{
     Called, Change, Did, Difference, Line, Lineup, MAX_STORIES, Member, Outcome, Passage, Passed,

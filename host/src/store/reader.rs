@@ -21,6 +21,7 @@ use super::{
     pruned::Pruned,
     query::{self, Page, Query, Sources},
     reactions::{self, Backlog, Letter, LetterQuery, WaitingEvent, WholeLetter},
+    refused::{self, RefusedCount, RefusedMessage},
     row,
     rules::{self, Escalation},
     schema,
@@ -315,6 +316,39 @@ impl Reader {
     /// [`StoreError::Read`] when SQLite fails.
     pub async fn letter(&self, id: i64) -> Result<Option<WholeLetter>, StoreError> {
         self.run(move |db| reactions::whole_letter(db, id)).await
+    }
+
+    /// Messages that were refused on the way in, the oldest first: at most `limit` behind the number
+    /// `after`.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`] when SQLite fails.
+    pub async fn refused(
+        &self,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<RefusedMessage>, StoreError> {
+        let limit = limit.clamp(1, query::MAX_PAGE);
+        self.run(move |db| refused::list(db, after, limit)).await
+    }
+
+    /// A refused message and what is kept of its bytes.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`] when SQLite fails.
+    pub async fn refused_message(
+        &self,
+        id: i64,
+    ) -> Result<Option<(RefusedMessage, Vec<u8>)>, StoreError> {
+        self.run(move |db| refused::one(db, id)).await
+    }
+
+    /// How many refused messages are kept, and were.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`] when SQLite fails.
+    pub async fn refused_count(&self) -> Result<RefusedCount, StoreError> {
+        self.run(refused::count).await
     }
 
     /// How much each bucket of a plugin holds.

@@ -36,6 +36,7 @@ const STEPS: &[M<'_>] = &[
     M::up(include_str!("migrations/09_trace.sql")),
     M::up(include_str!("migrations/10_retention.sql")),
     M::up(include_str!("migrations/11_sinks.sql")),
+    M::up(include_str!("migrations/12_refused.sql")),
     M::up(include_str!("migrations/13_follow.sql")),
 ];
 const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);

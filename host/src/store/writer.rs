@@ -22,7 +22,7 @@ use super::{
     messages::{Batch, Command, Effect, OnCommit, Tidy},
     pruned::Pruned,
     reactions::{self, DeadLetter, Waiting},
-    row,
+    refused, row,
     rules::{self, Escalation},
     state::Pending,
     trace::{self, Lineup, Reacted, Recorder},
@@ -314,6 +314,8 @@ fn apply(
         Effect::Escalate(escalation) => rules::escalate(transaction, escalation)?,
         Effect::Resolve { plugin, event_seq } => rules::resolve(transaction, plugin, *event_seq)?,
         Effect::Reach(reached) => rules::reach(transaction, reached)?,
+        Effect::Refuse(messages) => refused::keep(transaction, messages)?,
+        Effect::DiscardRefused { first, last } => refused::discard(transaction, *first, *last)?,
         Effect::DisablePlugin { name, since, by } => {
             let sql = "INSERT INTO disabled_plugins (name, since_us, \"by\") VALUES (?1, ?2, ?3) \
                        ON CONFLICT (name) DO NOTHING";

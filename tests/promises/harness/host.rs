@@ -38,6 +38,19 @@ impl Setup {
         self.argument("--plugins").argument(folder.to_str().unwrap())
     }
 
+    /// With the NATS server at `url`, where the host publishes events and nothing of itself.
+    pub fn publishing_to(self, url: &str) -> Self {
+        let quiet = "metrics_interval = \"0s\"\ndashboard = false\n[node]\nevents = false\n";
+        self.config(&format!("[nats]\nurl = \"{url}\"\n{quiet}"))
+    }
+
+    /// With this configuration file.
+    pub fn config(self, text: &str) -> Self {
+        let file = self.folder.path().join("ennio.toml");
+        std::fs::write(&file, text).unwrap();
+        self.argument("--config").argument(file.to_str().unwrap())
+    }
+
     pub fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.into());
         self

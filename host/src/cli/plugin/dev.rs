@@ -102,6 +102,12 @@ async fn once(project: &Project, client: &Client, folder: &Path) -> anyhow::Resu
     let (built, _) = build(project).await?;
     let name = project.name.as_str();
     let before = status(client, name).await?;
+    if before.as_ref().is_some_and(|before| before.mirrored) {
+        bail!(
+            "{name} is mirrored from a bucket, which has the say over its files \
+             (`ennio plugin push` changes it there, or give the plugin another name)"
+        );
+    }
     if !place(&built, &folder.join(format!("{name}.wasm")))? && before.is_some() {
         return Ok(format!("{name}: as it was"));
     }

@@ -60,7 +60,7 @@ fn table(plugins: &[Plugin], colours: Colours) -> Table {
     for plugin in plugins {
         let hash = plugin.hash.as_deref().unwrap_or("-");
         let state = match &*plugin.state {
-            "running" | "disabled" => Cell::new(&plugin.state),
+            "running" | "loading" | "disabled" => Cell::new(&plugin.state),
             _ => Cell::styled(&plugin.state, colours.bad()),
         };
         let mean = match plugin.events {

@@ -14,11 +14,14 @@ mod list;
 mod new;
 mod order;
 mod project;
+mod push;
 pub(super) mod recording;
 mod reload;
 mod rollback;
+mod server;
 mod shadow;
 mod state;
+mod status;
 mod test;
 
 use std::process::ExitCode;
@@ -56,6 +59,8 @@ subcommands! {
     Rollback: rollback,
     Disable: disable,
     Enable: enable,
+    Push: push,
+    Status: status,
     State: state,
     New: new,
     Build: build,

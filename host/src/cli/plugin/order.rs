@@ -65,6 +65,9 @@ pub(super) fn notes(plugin: &Plugin) -> Vec<String> {
     if let Some(previous) = &plugin.previous {
         notes.push(format!("version {} before is kept", previous.version));
     }
+    if plugin.mirrored {
+        notes.push("mirrored from a bucket".into());
+    }
     if plugin.waiting > 0 {
         let full = if plugin.waiting_full { ", and no new ones are taken" } else { "" };
         notes.push(format!("{} events wait to be tried again{full}", plugin.waiting));

@@ -437,6 +437,7 @@ async fn changes_of_before_this_was_recorded_are_told_as_far_as_they_are_known()
         r#"DROP VIEW steps; ALTER TABLE events DROP COLUMN steps; DROP TABLE plugin_calls; DROP TABLE lineups; DROP TABLE reaction_versions;
            DROP TABLE reaction_steps; DROP TABLE marks; DROP TABLE undelivered; DROP TABLE pruned;
            DROP INDEX dead_letters_event; DROP INDEX reaction_attempts_seq; DROP INDEX escalations_event;
+           DROP TABLE refused; DROP TABLE refused_pushed_out;
            DROP TABLE followed; DROP TABLE follow_gaps; DROP TABLE absent; DROP TABLE identity; ALTER TABLE cursors DROP COLUMN taken;
            ALTER TABLE reaction_attempts DROP COLUMN version;
            ALTER TABLE reaction_attempts DROP COLUMN took_ns;
