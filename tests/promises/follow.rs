@@ -368,6 +368,19 @@ async fn a_follower_answers_questions_and_takes_no_events() {
         .unwrap();
     assert!(backtest.status.success(), "{}", String::from_utf8_lossy(&backtest.stderr));
 
+    let replay = |setup: &Setup, words: &[&str]| {
+        let mut replay = ennio();
+        replay.args(["replay", "--db"]).arg(setup.database()).args(words);
+        let output =
+            replay.env("XDG_STATE_HOME", setup.folder.path()).stdin(Stdio::null()).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let replayed = replay(&setup, &["--to-stdout"]);
+    assert_eq!(replayed.lines().count(), dump(&setup).len());
+    assert_eq!(replayed, replay(&hosts_setup, &["--to-stdout"]));
+
     // Live, with hidden places in between: nobody is told of those.
     let url = format!("{}/v1/events/stream", follower.url);
     let request = reqwest::Client::new().get(url).header("last-event-id", last.to_string());
@@ -379,6 +392,14 @@ async fn a_follower_answers_questions_and_takes_no_events() {
         let next = tokio::time::timeout(PATIENCE, heard.next()).await.unwrap().unwrap().unwrap();
         assert_eq!((next.event.as_str() == "pruned", next.id), (false, receipt["seq"].to_string()));
     }
+
+    // History that is sent to the stream once more is no news; what comes behind it is.
+    published(&host).await;
+    replay(&hosts_setup, &["--from", "1", "--to", "50", "--to-nats", "--nats", &server.url()]);
+    let (_, receipt) = host.publish(&numbered(7)).await;
+    let follow = reaches(&follower, receipt["seq"].as_u64().unwrap()).await;
+    assert_eq!((&follow["gap_count"], &follow["foreign"]), (&json!(0), &json!(0)), "{follow}");
+    assert_eq!(dump(&setup), dump(&hosts_setup));
 
     // No way in.
     for (kind, body) in [

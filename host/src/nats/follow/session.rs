@@ -54,10 +54,10 @@ impl Place {
 
 /// Shows what is known before there is a connection.
 pub(super) async fn show(context: &Context, place: &Place) {
+    show_gaps(context).await;
     if let Some(followed) = &place.followed {
         context.report.at(followed.origin, place.last, followed.stream_seq);
     }
-    show_gaps(context).await;
 }
 
 async fn show_gaps(context: &Context) {
