@@ -23,7 +23,7 @@ const EMITS: &str = "[capabilities]\nemit = [\"ennio.custom.>\"]\n";
 
 /// What a host publishes to its stream.
 fn publishing(server: &NatsServer) -> Setup {
-    Setup::new().argument("--nats").argument(&server.url()).argument("--nats-jetstream")
+    Setup::new().publishing_to(&server.url()).argument("--nats-jetstream")
 }
 
 fn following(server: &NatsServer) -> Setup {
