@@ -250,7 +250,7 @@ async fn a_database_with_other_events_or_a_host_is_left_alone() {
 #[tokio::test]
 async fn a_host_on_an_imported_log_publishes_what_the_first_one_had_not() {
     let mut server = NatsServer::core();
-    let first = Setup::new().argument("--nats").argument(&server.url());
+    let first = Setup::new().publishing_to(&server.url());
     let host = first.start();
     let events: Vec<Value> = (0..100).map(numbered).collect();
     host.publish_lines(&events[..60]).await;
@@ -268,7 +268,7 @@ async fn a_host_on_an_imported_log_publishes_what_the_first_one_had_not() {
     export(&first.database(), &file, &[]);
     server.start();
 
-    let copy = Setup::new().argument("--nats").argument(&server.url());
+    let copy = Setup::new().publishing_to(&server.url());
     assert_eq!(import(&file, &copy.database()).0, 0);
     let client = async_nats::connect(server.url()).await.unwrap();
     let mut messages = client.subscribe("ennio.>").await.unwrap();

@@ -287,7 +287,7 @@ async fn a_dead_letter_of_a_plugin_that_is_not_loaded_waits_for_it() {
     eventually("the plugin is gone", async || host.plugin("notify").await.is_none().then_some(()))
         .await;
     mended.store(true, Ordering::Relaxed);
-    assert_eq!(cli(&host, &["retry", "--plugin", "notify"]).await.1, "1 are tried again\n");
+    assert_eq!(cli(&host, &["retry", "--plugin", "notify"]).await.1, "1 is tried again\n");
     assert_eq!(host.get("/v1/status").await.1["waiting"], 1);
     plugins.install("notify", "notify-webhook");
     eventually("it is tried again", async || (posted(&server).len() == 2).then_some(())).await;

@@ -23,8 +23,8 @@ async fn nats(host: &Host) -> Value {
 #[tokio::test]
 async fn a_flag_is_enough_for_a_stream_that_has_every_event() {
     let server = NatsServer::jetstream();
-    let setup =
-        Setup::new().argument("--nats").argument(&server.url()).argument("--nats-jetstream");
+    let setup = Setup::new().config("[node]\nevents = false\n").argument("--nats");
+    let setup = setup.argument(&server.url()).argument("--nats-jetstream");
     let host = setup.start();
     let (_, receipt) = host.publish(&event("ci_failing")).await;
     eventually("the event is acknowledged", async || {

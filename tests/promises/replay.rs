@@ -144,7 +144,7 @@ async fn nats_gets_history_marked_in_order_and_the_log_stays_as_it_is() {
         "two-roles",
         "[capabilities]\nemit = [\"ennio.custom.>\"]\n",
     );
-    let setup = Setup::new().plugins(plugins.path()).argument("--nats").argument(&server.url());
+    let setup = Setup::new().plugins(plugins.path()).publishing_to(&server.url());
     let host = setup.start();
     let mut messages = listen(&server, "ennio.>").await;
     let mut events: Vec<Value> = (0..700).map(numbered).collect();
@@ -213,7 +213,7 @@ async fn a_stream_stores_each_replay_once_though_it_has_the_events() {
         ..Default::default()
     };
     let mut stream = jetstream.create_stream(config).await.unwrap();
-    let setup = Setup::new().argument("--nats").argument(&server.url());
+    let setup = Setup::new().publishing_to(&server.url());
     let host = setup.start();
     let events: Vec<Value> = (0..600).map(numbered).collect();
     host.publish_lines(&events).await;

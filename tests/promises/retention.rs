@@ -26,7 +26,7 @@ fn keeping(table: &str) -> Setup {
 
 fn keep(setup: Setup, table: &str) -> Setup {
     let file = setup.folder.path().join("ennio.toml");
-    std::fs::write(&file, format!("[retention]\n{table}\n")).unwrap();
+    std::fs::write(&file, format!("[retention]\n{table}\n[node]\nevents = false\n")).unwrap();
     setup.argument("--config").argument(file.to_str().unwrap())
 }
 
