@@ -136,12 +136,10 @@ async fn stream(client: &Client) -> Vec<(u64, u64, String)> {
 }
 
 fn host(url: &str, replicas: u8) -> (Setup, Arc<Host>) {
-    let setup = Setup::new();
-    let config = setup.folder.path().join("ennio.toml");
-    let text =
-        format!("[nats]\nurl = {url:?}\njetstream = true\n[nats.stream]\nreplicas = {replicas}\n");
-    std::fs::write(&config, text).unwrap();
-    let setup = setup.argument("--config").argument(config.to_str().unwrap());
+    let setup = Setup::new().config(&format!(
+        "[nats]\nurl = {url:?}\njetstream = true\n[nats.stream]\nreplicas = {replicas}\n\
+         [node]\nevents = false\n"
+    ));
     let host = Arc::new(setup.start());
     (setup, host)
 }
