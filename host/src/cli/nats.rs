@@ -1,4 +1,5 @@
-//! What `serve` is told about NATS: flags and variables over the file's `[nats]` and `[follow]`.
+//! What commands are told about NATS: flags and variables over the file's `[nats]` and, for `serve`,
+//! `[follow]`.
 
 use std::path::PathBuf;
 
@@ -21,6 +22,14 @@ pub(super) struct NatsArgs {
     /// Publish to a JetStream stream of the host's own, made when it does not exist
     #[arg(long, env = "ENNIO_NATS_JETSTREAM")]
     nats_jetstream: bool,
+    #[command(flatten)]
+    login: Login,
+}
+
+/// Who this is to the server. A flag or variable wins over the file.
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "Connection")]
+pub(super) struct Login {
     /// NATS credentials file (`.creds`) [default: none]
     #[arg(long, env = "ENNIO_NATS_CREDENTIALS", value_name = "FILE")]
     nats_credentials: Option<PathBuf>,
@@ -55,7 +64,7 @@ impl NatsArgs {
         let follow = source
             .map(|url| {
                 let (stream, on_gap) = (follow.stream.clone(), follow.on_gap);
-                let server = self.server(url, nats).context("[follow]")?;
+                let server = self.login.server(url, nats).context("[follow]")?;
                 anyhow::Ok(FollowOptions { server, stream, on_gap })
             })
             .transpose()?;
@@ -67,10 +76,12 @@ impl NatsArgs {
         if let Some(stream) = &stream {
             stream.check().map_err(anyhow::Error::msg).context("[nats.stream]")?;
         }
-        Ok(NatsOptions { stream, ..self.server(url, file)? })
+        Ok(NatsOptions { stream, ..self.login.server(url, file)? })
     }
+}
 
-    /// A server, and who the host is to it.
+impl Login {
+    /// A server, and who this is to it.
     pub(super) fn server(&self, url: NatsUrl, file: &NatsConfig) -> anyhow::Result<NatsOptions> {
         let secret = |given: &Option<String>, file: &Option<PathBuf>| {
             given.clone().map(Secret::Given).or_else(|| file.clone().map(Secret::File))

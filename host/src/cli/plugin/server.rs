@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 
 use crate::{
-    cli::{Usage, filters::parse, nats::NatsArgs},
+    cli::{Usage, filters::parse, nats::Login},
     config::Config,
     nats::{NatsOptions, NatsUrl, Prefix},
 };
@@ -22,6 +22,8 @@ pub(super) struct NatsServer {
         help_heading = "Connection"
     )]
     nats: Option<NatsUrl>,
+    #[command(flatten)]
+    login: Login,
     /// Configuration file of a host, which says where NATS is
     #[arg(long, env = "ENNIO_CONFIG", value_name = "FILE", help_heading = "Connection")]
     config: Option<PathBuf>,
@@ -44,7 +46,7 @@ impl NatsServer {
                     .into(),
             )
         })?;
-        let server = NatsArgs::default().server(url, &config.nats)?;
+        let server = self.login.server(url, &config.nats)?;
         let prefix = self.prefix.clone().unwrap_or(server.prefix);
         Ok((NatsOptions { prefix, ..server }, config))
     }

@@ -28,6 +28,7 @@ use super::{
     client::Connection,
     filters::{Filters, parse},
     gentle::giving_way,
+    nats::Login,
     output::{Closed, note, plain, stdout_closed},
     progress::Progress,
     range::Range,
@@ -107,6 +108,8 @@ pub(super) struct Args {
         help_heading = "Connection"
     )]
     nats: Option<NatsUrl>,
+    #[command(flatten)]
+    login: Login,
     /// Configuration file whose [nats] says where to send to
     #[arg(long, env = "ENNIO_CONFIG", value_name = "FILE", help_heading = "Connection")]
     config: Option<PathBuf>,

@@ -9,7 +9,6 @@ use super::{
     super::{
         Usage,
         client::{Client, ClientError, Params},
-        nats::NatsArgs,
         output::{Output, json_line},
     },
     Args,
@@ -117,7 +116,7 @@ fn nats(args: &Args) -> anyhow::Result<NatsOptions> {
                 .into(),
         )
     })?;
-    let server = NatsArgs::default().server(url, &file)?;
+    let server = args.login.server(url, &file)?;
     let prefix = args.prefix.clone().unwrap_or(server.prefix);
     Ok(NatsOptions { prefix, ..server })
 }
