@@ -141,9 +141,7 @@ async fn jetstream(server: &NatsServer, events: usize) -> f64 {
 
     let begun = Instant::now();
     let own = NatsOptions { stream: Some(StreamOptions::default()), ..options(server) };
-    let quiet = NodeOptions { events: false, ..NodeOptions::default() };
-    let host = Host::builder(&database).nats(own).node(quiet);
-    let host = host.metrics_every(None).dashboard(false).start().await.unwrap();
+    let host = publishing(&database, server).nats(own).start().await.unwrap();
     let mut stream = loop {
         match context.get_stream("ENNIO_EVENTS").await {
             Ok(stream) => break stream,
