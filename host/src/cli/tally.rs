@@ -63,7 +63,9 @@ impl Tally {
         count(&mut self.categories, category);
         count(&mut self.priorities, &entry.priority);
         count(&mut self.projects, &entry.project_id);
-        if let Some(cause) = &entry.caused_by {
+        // That a reaction acted is told by the host.
+        let told = entry.event_type.starts_with("reaction_");
+        if let Some(cause) = entry.caused_by.as_ref().filter(|_| !told) {
             count(self.reactions.entry(cause.plugin.clone()).or_default(), &entry.event_type);
         }
     }
